@@ -1,0 +1,84 @@
+//! The contract of `status --json`. States are the lower-case names of the supervisor's.
+
+use serde::{Deserialize, Serialize};
+
+/// The state of a running application.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The application's name.
+    pub app: String,
+    /// The environment's name.
+    pub env: String,
+    /// The application's version.
+    pub version: String,
+    /// `starting`, `ready`, `reloading`, `degraded` or `stopping`.
+    pub state: String,
+    /// The current generation.
+    pub generation: u64,
+    /// The addresses that are served, as clients would write them.
+    pub listen: Vec<String>,
+    /// The master process.
+    pub master: Master,
+    /// The agent; `None` while there is none.
+    pub agent: Option<Agent>,
+    /// Every worker process that exists, by slot and then by instance: while one is replaced, its
+    /// slot has two.
+    pub workers: Vec<Worker>,
+    /// Workers wanted.
+    pub workers_wanted: u32,
+    /// What somebody should look at, one line each; empty when all is well.
+    pub alarms: Vec<String>,
+}
+
+/// The master process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Master {
+    /// Its process id.
+    pub pid: u32,
+    /// Its resident set, bytes.
+    pub rss_bytes: u64,
+    /// Since its start, milliseconds.
+    pub uptime_ms: u64,
+}
+
+/// The agent process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its process id.
+    pub pid: u32,
+    /// Its lifecycle state.
+    pub state: String,
+    /// Since its start, milliseconds.
+    pub uptime_ms: u64,
+    /// How often an agent was started again since the master's start.
+    pub restarts: u64,
+}
+
+/// One worker process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its place in the pool.
+    pub slot: u32,
+    /// Its unique number.
+    pub instance: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// Its lifecycle state.
+    pub state: String,
+    /// What it runs.
+    pub generation: u64,
+    /// Since its start, milliseconds.
+    pub uptime_ms: u64,
+    /// How often this slot was given a new process since the master's start.
+    pub restarts: u64,
+    /// Its resident set, bytes.
+    pub rss_bytes: u64,
+    /// Requests being served.
+    pub in_flight: u64,
+    /// Open connections.
+    pub connections: u64,
+    /// Requests begun since its start.
+    pub requests_total: u64,
+    /// Since its serving loop was last seen to turn, milliseconds.
+    pub heartbeat_age_ms: u64,
+}
