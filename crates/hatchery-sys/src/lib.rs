@@ -1,1 +1,21 @@
-//! Placeholder
+//! What Hatchery asks of the operating system, and the only crate of it with `unsafe` code.
+//!
+//! Everything here is Linux (5.11 or newer): processes started from a pinned executable with their
+//! descriptors placed, exit notices without lost pids, listeners whose queue survives a worker,
+//! datagrams that carry descriptors, and pages of counters shared between processes. The calls are
+//! safe; those that must go around the safe wrappers of `rustix` say in a `SAFETY` comment why they
+//! are sound.
+//!
+//! Rules that hold in the whole crate:
+//! - each descriptor made here is close-on-exec;
+//! - an interrupted call (`EINTR`) is tried again, with what is left of its time;
+//! - what another process wrote (pages, packets, `/proc`) is checked or treated as plain numbers;
+//! - no function starts a thread or keeps state of its own.
+
+pub mod clock;
+pub mod epoll;
+pub mod memfd;
+pub mod packet;
+pub mod page;
+pub mod peer;
+mod sockopt;
