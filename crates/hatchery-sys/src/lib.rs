@@ -13,9 +13,13 @@
 //! - no function starts a thread or keeps state of its own.
 
 pub mod clock;
+mod cstrings;
 pub mod epoll;
 pub mod memfd;
 pub mod packet;
 pub mod page;
 pub mod peer;
+pub mod process;
+pub mod signals;
 mod sockopt;
+pub mod spawn;
