@@ -1,0 +1,3 @@
+//! The command line of every application's binary.
+
+pub(crate) mod args;
