@@ -13,13 +13,17 @@
 //! - no function starts a thread or keeps state of its own.
 
 pub mod clock;
-mod cstrings;
 pub mod epoll;
+pub mod listen;
 pub mod memfd;
+pub mod notify;
 pub mod packet;
 pub mod page;
 pub mod peer;
+pub mod proc;
 pub mod process;
 pub mod signals;
-mod sockopt;
 pub mod spawn;
+
+mod cstrings;
+mod sockopt;

@@ -197,7 +197,7 @@ fn descriptors_are_placed_even_where_others_are() {
     ];
     drop((first, second, third));
     let script = format!(
-        "cat <&{}; cat <&{}; cat <&{}",
+        "cat /proc/self/fd/{} /proc/self/fd/{} /proc/self/fd/{}",
         first_reader.as_raw_fd(),
         second_reader.as_raw_fd(),
         third_reader.as_raw_fd()
