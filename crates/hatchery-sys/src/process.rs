@@ -153,10 +153,11 @@ pub fn redirect_to_null(fds: &[RawFd]) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
-    let null = retry_on_intr(|| rustix::fs::open("/dev/null", flags, Mode::empty()))?;
-    // If a standard descriptor was closed, the file just opened may have taken its number, and
-    // `dup2` onto itself would leave it to be closed below.
-    let null = rustix::io::fcntl_dupfd_cloexec(&null, 3)?;
+    let opened = retry_on_intr(|| rustix::fs::open("/dev/null", flags, Mode::empty()))?;
+    // If a standard descriptor was closed, the file just opened has taken its number, and would be
+    // closed again at the end: so it goes now, and a duplicate stays.
+    let null = rustix::io::fcntl_dupfd_cloexec(&opened, 3)?;
+    drop(opened);
     for fd in fds {
         retry_raw(|| {
             // SAFETY: nobody owns the standard descriptors, and each stays open throughout.
@@ -245,6 +246,27 @@ fn retry_raw(mut call: impl FnMut() -> i32) -> io::Result<i32> {
         let error = io::Error::last_os_error();
         if error.kind() != io::ErrorKind::Interrupted {
             return Err(error);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_cut_where_the_kernel_would_but_not_within_a_character() {
+        let table = [
+            ("shop: worker 0", "shop: worker 0"),
+            ("0123456789abcdefgh", "0123456789abcde"),
+            ("0123456789abcd\u{e9}", "0123456789abcd"),
+            ("before\0after", "before"),
+            ("", ""),
+        ];
+        for (name, kept) in table {
+            set_name(name).unwrap();
+            let comm = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+            assert_eq!(comm.trim_end_matches('\n'), kept);
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Listeners on the loopback interface and in temporary directories.
+//! Listeners on the loopback interface and in temporary directories. Tests that come back to a port
+//! have an address of their own, where no other test is given that port meanwhile.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::io::{self, Read as _, Write as _};
@@ -116,7 +117,7 @@ fn a_listener_is_set_up_and_its_connections_inherit_that() {
 
 #[test]
 fn an_address_in_use_is_told_with_its_name() {
-    let fd = listen::bind(&tcp("127.0.0.1:0"), &SHARED).unwrap();
+    let fd = listen::bind(&tcp("127.9.0.1:0"), &SHARED).unwrap();
     let address = Address::Tcp(socket_address(&fd));
     for options in [SHARED, SLOT] {
         let error = listen::bind(&address, &options).unwrap_err();
@@ -133,7 +134,7 @@ fn an_address_in_use_is_told_with_its_name() {
 
 #[test]
 fn a_group_is_seen_though_anybody_could_join_it() {
-    let (address, sockets) = group("127.0.0.1", 2);
+    let (address, sockets) = group("127.9.0.2", 2);
     assert!(listen::in_use(&Address::Tcp(address)).unwrap());
     // The look has changed nothing.
     assert_eq!(spread(address, &sockets, 20).iter().sum::<u32>(), 20);
@@ -143,7 +144,7 @@ fn a_group_is_seen_though_anybody_could_join_it() {
 
 #[test]
 fn an_address_is_free_again_though_its_connections_linger() {
-    let fd = listen::bind(&tcp("127.0.0.1:0"), &SHARED).unwrap();
+    let fd = listen::bind(&tcp("127.9.0.3:0"), &SHARED).unwrap();
     let address = socket_address(&fd);
     let client = TcpStream::connect(address).unwrap();
     wait_until(|| listen::queue(&fd).unwrap().waiting == 1);
@@ -178,7 +179,7 @@ fn the_queue_tells_what_waits() {
 #[test]
 fn a_shut_down_listener_is_seen_and_can_be_revived() {
     // The port must be asked for by number, or it is given up at the shutdown.
-    let free = socket_address(&listen::bind(&tcp("127.0.0.1:0"), &SHARED).unwrap());
+    let free = socket_address(&listen::bind(&tcp("127.9.0.4:0"), &SHARED).unwrap());
     let fd = listen::bind(&Address::Tcp(free), &SHARED).unwrap();
     let other_holder = fd.try_clone().unwrap();
     listen::shutdown(&other_holder).unwrap();
@@ -205,7 +206,7 @@ fn a_shut_down_listener_is_seen_and_can_be_revived() {
 
 #[test]
 fn a_member_of_a_group_can_be_revived_too() {
-    let (address, sockets) = group("127.0.0.1", 3);
+    let (address, sockets) = group("127.9.0.5", 3);
     listen::shutdown(&sockets[1]).unwrap();
     listen::relisten(&sockets[1], 512).unwrap();
     // It comes last now: index 2 is what was index 1.
