@@ -1,6 +1,6 @@
 //! What Hatchery asks of the operating system, and the only crate of it with `unsafe` code.
 //!
-//! Everything here is Linux (5.11 or newer): processes started from a pinned executable with their
+//! Everything here is Linux (5.3 or newer, for pidfds): processes started from a pinned executable with their
 //! descriptors placed, exit notices without lost pids, listeners whose queue survives a worker,
 //! datagrams that carry descriptors, and pages of counters shared between processes. The calls are
 //! safe; those that must go around the safe wrappers of `rustix` say in a `SAFETY` comment why they

@@ -2,7 +2,7 @@
 //!
 //! The master keeps each listener open, so what waits in its queue survives the worker that was to
 //! accept it. With `reuse_port` each worker slot has a socket and a queue of its own on the same
-//! address, and [`steer`] says which of them get new connections.
+//! address, and [`steer()`] says which of them get new connections.
 //!
 //! Kernel traps:
 //! - closing the last descriptor of a listener resets what waits in its queue, and so does

@@ -6,10 +6,12 @@ use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::thread::JoinHandleExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use hatchery_sys::epoll::Epoll;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::process::{self, Exit, ExitStatus};
 use hatchery_sys::signals::{Signal, SignalFd};
@@ -350,4 +352,55 @@ fn alone_old_kernel() {
 #[test]
 fn children_start_on_older_kernels_too() {
     succeeds("alone_old_kernel");
+}
+
+extern "C" fn ignore(_: libc::c_int) {}
+
+#[test]
+#[ignore = "changes its process"]
+fn alone_interrupted() {
+    let handler: extern "C" fn(libc::c_int) = ignore;
+    // SAFETY: all zeroes are a valid `sigaction`: no flags, so calls are not restarted by the kernel.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as libc::sighandler_t;
+    // SAFETY: the action is live, and its handler does nothing.
+    let result = unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(result, 0);
+
+    let time = Duration::from_millis(50);
+    let (near, far) = packet::pair().unwrap();
+    let pidfd = peer::pidfd_open(std::process::id()).unwrap();
+    let (sender, done) = std::sync::mpsc::channel();
+    let waiter = std::thread::spawn(move || {
+        let epoll = Epoll::new().unwrap();
+        let mut ready = Vec::new();
+        let start = Instant::now();
+        epoll.wait(&mut ready, Some(time)).unwrap();
+        assert!(start.elapsed() >= time && ready.is_empty());
+        assert!(!peer::wait_gone(&pidfd, time).unwrap());
+        assert!(start.elapsed() >= time * 2);
+        sender.send(()).unwrap();
+        // And one that waits for another process, not for a time.
+        packet::receive(&near, &mut [0; 8], false)
+            .unwrap()
+            .unwrap()
+            .len
+    });
+    let interrupt = || {
+        // SAFETY: the thread was not joined yet, so its handle is valid.
+        let result = unsafe { libc::pthread_kill(waiter.as_pthread_t(), libc::SIGUSR1) };
+        assert_eq!(result, 0);
+        std::thread::sleep(Duration::from_millis(1));
+    };
+    while done.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+        interrupt();
+    }
+    (0..20).for_each(|_| interrupt());
+    packet::send(&far, b"end", &[], false).unwrap();
+    assert_eq!(waiter.join().unwrap(), 3);
+}
+
+#[test]
+fn interrupted_waits_go_on() {
+    succeeds("alone_interrupted");
 }

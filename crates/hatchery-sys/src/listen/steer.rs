@@ -45,9 +45,8 @@ pub fn steer(fd: impl AsFd, slots: &[u32]) -> io::Result<()> {
 }
 
 /// Loads a random number, reduces it to an index among the slots, and turns the index into a slot
-/// by stepping over each gap: two instructions for a gap, so four for a slot that is left out of
-/// many. The chain is short for any real group, and its worst case (every other one of 1024 slots)
-/// fits into the limits of the kernel: 4096 instructions, and 20 KiB of option memory on old ones.
+/// by stepping over each gap between them: two instructions a gap, none for a whole group. The worst
+/// case, every other one of 1024 slots, is 1027 instructions of the 4096 that the kernel takes.
 fn program(slots: &[u32]) -> io::Result<Vec<libc::sock_filter>> {
     let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     let mut slots = slots.to_vec();
