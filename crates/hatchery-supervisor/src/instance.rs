@@ -60,11 +60,6 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Whether it still has to say *ready*, or serves.
-    pub(crate) const fn is_wanted(&self) -> bool {
-        matches!(self.state, State::Starting | State::Ready | State::Suspect)
-    }
-
     /// Whether it was ready for at least `age` at `now`.
     pub(crate) fn ready_for(&self, age: Duration, now: Time) -> bool {
         self.ready_at.is_some_and(|ready_at| now >= ready_at + age)

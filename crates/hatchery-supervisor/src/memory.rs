@@ -46,6 +46,19 @@ impl Supervisor {
         }
     }
 
+    /// Whether a reading says nothing new: within the limits, like those before it.
+    pub(crate) fn is_modest(&self, id: InstanceId, bytes: u64) -> bool {
+        let Some(instance) = self.instances.get(&id) else {
+            return true;
+        };
+        let policy = self.policy_of(instance.generation);
+        let within = |limit: u64| limit == 0 || bytes <= limit;
+        instance.sampled
+            && instance.over_soft == 0
+            && within(policy.memory_soft)
+            && within(policy.memory_hard)
+    }
+
     /// Whether this limit was found to be too low for the instance's generation.
     fn is_off(&self, id: InstanceId, limit_bytes: u64) -> bool {
         self.instances.get(&id).is_some_and(|instance| {

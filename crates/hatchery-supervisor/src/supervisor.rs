@@ -176,12 +176,13 @@ impl Supervisor {
         }
     }
 
-    /// Most events are ticks and heartbeats that change nothing.
+    /// Most events are ticks, heartbeats and readings that change nothing.
     fn is_routine(&self, event: &Event) -> bool {
         let due = self.wake.is_some_and(|wake| wake <= self.now);
         !due && match event {
             Event::Timer => true,
             Event::Heartbeat { instance, .. } => self.state_of(Some(*instance)) != State::Suspect,
+            Event::Memory { instance, bytes } => self.is_modest(*instance, *bytes),
             _ => false,
         }
     }

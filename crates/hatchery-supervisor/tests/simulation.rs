@@ -1,0 +1,77 @@
+//! The fixed seeds of the simulator: ten thousand simulated hours with faults in each.
+
+mod simulator;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use simulator::{Outcome, Simulation};
+
+const SEEDS: u64 = 128;
+const HOURS_EACH: u64 = 80;
+
+#[test]
+fn no_checker_objects_in_ten_thousand_hours() {
+    let next = AtomicU64::new(0);
+    let run = || {
+        let mut outcomes = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= SEEDS {
+                return outcomes;
+            }
+            outcomes.push(Simulation::run(seed, HOURS_EACH, false));
+        }
+    };
+    let outcomes: Vec<Outcome> = thread::scope(|scope| {
+        let other = scope.spawn(run);
+        let mut outcomes = run();
+        outcomes.extend(other.join().expect("the other half of the seeds"));
+        outcomes
+    });
+
+    let failed: Vec<String> = outcomes
+        .iter()
+        .filter_map(|outcome| {
+            let why = outcome.violation.as_ref()?;
+            Some(format!(
+                "seed {}: {why}\n  {}",
+                outcome.seed,
+                outcome.replay()
+            ))
+        })
+        .collect();
+    assert!(failed.is_empty(), "\n{}", failed.join("\n"));
+    assert!(SEEDS * HOURS_EACH >= 10_000);
+    let quiet: u64 = outcomes.iter().map(|outcome| outcome.quiet_hours).sum();
+    assert_eq!(quiet, 0, "hours without a fault");
+    let rules = [
+        "alarm CrashBudgetOver",
+        "promoted",
+        "slept",
+        "died: hang",
+        "died: memory",
+    ];
+    for rule in rules {
+        assert!(
+            outcomes
+                .iter()
+                .any(|outcome| outcome.seen.contains_key(rule)),
+            "no run has seen: {rule}"
+        );
+    }
+    let faults: u64 = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.faults.values())
+        .sum();
+    let events: u64 = outcomes.iter().map(|outcome| outcome.events).sum();
+    let forks: u64 = outcomes.iter().map(|outcome| outcome.forks).sum();
+    println!("{faults} faults, {forks} forks, {events} events");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let hash = |seed| Simulation::run(seed, 12, false).trace_hash;
+    assert_eq!(hash(5), hash(5));
+    assert_ne!(hash(5), hash(6));
+}

@@ -1,0 +1,314 @@
+//! The checkers: what must hold after every single event.
+
+use hatchery_supervisor::{Action, Alarm, InstanceId, Phase, Report, Role, Signal, Slot, State};
+
+use super::{MINUTE_MS, Simulation, ms};
+
+/// Processes of a slot that may exist at once: the current one, the incoming one, two retired, and
+/// those that were killed and are not reaped yet.
+const SLOT_PROCESSES_MAX: usize = 8;
+
+/// Gone processes that are remembered, to tell a stray action.
+const GONE_KEPT: usize = 48;
+
+impl Simulation {
+    pub(super) fn check_action(&mut self, action: &Action) {
+        if self.finished {
+            self.fail("an action after Finish");
+        }
+        match action {
+            Action::Spawn {
+                instance,
+                role,
+                generation,
+            } => {
+                self.check_spawn(*instance, *role);
+                if self.forgotten.contains(generation) {
+                    self.fail("a forgotten generation is started");
+                }
+            }
+            Action::ServerDidReady { instance } => {
+                self.check_target(*instance);
+                let Some(process) = self.processes.get_mut(instance) else {
+                    return;
+                };
+                let again = std::mem::replace(&mut process.seen.told_ready, true);
+                if again || !process.seen.ready {
+                    self.fail("ServerDidReady again, or before readiness");
+                }
+            }
+            Action::Drain {
+                instance,
+                successor,
+                ..
+            } => {
+                self.check_target(*instance);
+                self.check_drain(*instance, *successor);
+            }
+            Action::Signal { instance, signal } => {
+                self.check_target(*instance);
+                self.check_signal(*instance, *signal);
+            }
+            Action::Reply { request, .. } => {
+                if !self.open_requests.remove(request) {
+                    self.fail("a command was answered twice");
+                }
+            }
+            Action::Forget { generation } => {
+                let runs = |generation| {
+                    self.processes
+                        .values()
+                        .any(|process| !process.seen.gone && process.generation == generation)
+                };
+                if *generation == self.promoted || runs(*generation) {
+                    self.fail("a generation in use is forgotten");
+                }
+                self.forgotten.insert(*generation);
+            }
+            Action::Report(report) => self.check_report(report),
+            Action::Finish { result } => {
+                let reaped = self
+                    .processes
+                    .values()
+                    .all(|process| process.seen.gone && process.seen.died);
+                if !reaped {
+                    self.fail("finished before every process was reaped and told");
+                }
+                if !self.open_requests.is_empty() {
+                    self.fail("finished with a command unanswered");
+                }
+                if result.is_err() && !self.start_may_fail {
+                    self.fail("finished with an error though nothing went wrong at the start");
+                }
+                if result.is_ok() && !self.stopping {
+                    self.fail("finished unasked");
+                }
+            }
+            Action::Steer { .. } | Action::Check { .. } => {}
+        }
+    }
+
+    fn check_target(&mut self, id: InstanceId) {
+        if self
+            .processes
+            .get(&id)
+            .is_none_or(|process| process.seen.gone)
+        {
+            self.fail(&format!("an action for {id}, which is gone"));
+        }
+    }
+
+    fn check_spawn(&mut self, id: InstanceId, role: Role) {
+        if self.processes.contains_key(&id) {
+            self.fail("an instance number was used twice");
+        }
+        let agents = |process: &&super::Process| process.role == Role::Agent && !process.seen.gone;
+        if role == Role::Agent && self.processes.values().any(|process| agents(&process)) {
+            self.fail("two agents");
+        }
+        if self.stopping && self.supervisor.phase() == Phase::Stopping {
+            self.fail("a start while stopping");
+        }
+        let from_ms = self.now_ms.saturating_sub(MINUTE_MS);
+        self.forks.push_back(self.now_ms);
+        for times in [&mut self.forks, &mut self.planned] {
+            while times.front().is_some_and(|at_ms| *at_ms < from_ms) {
+                times.pop_front();
+            }
+        }
+        let workers = self.supervisor.workers_wanted() as usize;
+        // Twice the budget for crashes; as many again for stand-ins, leavers and memory; probes and
+        // the agent; and what was asked for, there and back.
+        let bound = 6 * workers + 40 + 2 * (workers + 8) * self.planned.len();
+        if self.forks.len() > bound {
+            self.fail(&format!("{} forks in a minute", self.forks.len()));
+        }
+    }
+
+    /// A worker that serves is asked to go only when another serves in its slot, when the slot
+    /// goes, or when it endangers the machine.
+    fn check_drain(&mut self, id: InstanceId, successor: bool) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        let Some(slot) = process.slot() else {
+            return;
+        };
+        let wanted = slot < self.supervisor.workers_wanted() && !self.stopping;
+        let over_hard = process.seen.over_hard;
+        let another = self.processes.iter().any(|(other, process)| {
+            *other != id && process.slot() == Some(slot) && process.serves()
+        });
+        if wanted && !over_hard && !another {
+            self.fail(&format!("{id} is drained and nobody serves in slot {slot}"));
+        }
+        if wanted && !successor {
+            self.fail("a drain without successor in a slot that stays");
+        }
+    }
+
+    fn silence_ms(&self, id: InstanceId) -> u64 {
+        self.processes.get(&id).map_or(0, |process| {
+            let slept_ms = self.slept_ms - process.seen.slept_ms;
+            self.now_ms
+                .saturating_sub(process.seen.beat_ms)
+                .saturating_sub(slept_ms)
+        })
+    }
+
+    fn check_signal(&mut self, id: InstanceId, signal: Signal) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        let healthy = process.serves() && !self.stopping && !self.starting;
+        match signal {
+            Signal::Abort if self.silence_ms(id) < ms(self.policy.hang_timeout) => {
+                self.fail(&format!("{id} is aborted before the hang limit"));
+            }
+            Signal::Kill if healthy && self.silence_ms(id) < ms(self.policy.suspect_after) => {
+                self.fail(&format!("{id} serves and is killed"));
+            }
+            Signal::Term if process.seen.ready => {
+                self.fail(&format!(
+                    "{id} was ready and gets SIGTERM instead of a drain"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    fn check_report(&mut self, report: &Report) {
+        match report {
+            Report::Died { instance, .. } => {
+                let Some(process) = self.processes.get_mut(instance) else {
+                    return self.fail("an unknown instance died");
+                };
+                let again = std::mem::replace(&mut process.seen.died, true);
+                if again || !process.seen.gone {
+                    self.fail("a death was told twice or too early");
+                }
+            }
+            Report::Moved {
+                instance,
+                to: State::Suspect,
+                ..
+            } if self.silence_ms(*instance) < ms(self.policy.suspect_after) => {
+                self.fail(&format!("{instance} is suspected too early"));
+            }
+            _ => {}
+        }
+    }
+
+    /// After every event and its actions.
+    pub(super) fn check_pool(&mut self) {
+        if self.starting && self.supervisor.phase() != Phase::Starting {
+            self.starting = false;
+        }
+        let wanted = self.supervisor.workers_wanted();
+        self.explained.extend(self.known_wanted..wanted);
+        self.known_wanted = wanted;
+        self.check_steer();
+        let mut serving = vec![false; wanted as usize];
+        let mut crowd = vec![0; wanted as usize];
+        for process in self.processes.values().filter(|process| !process.seen.gone) {
+            if let Some(slot) = process.slot().filter(|slot| *slot < wanted) {
+                serving[slot as usize] |= process.serves();
+                crowd[slot as usize] += 1;
+            }
+        }
+        let up = !self.starting && !self.stopping;
+        for slot in 0..wanted {
+            if serving[slot as usize] {
+                self.explained.remove(&slot);
+            } else if up && !self.explained.contains(&slot) {
+                self.fail(&format!(
+                    "slot {slot} has no worker and no fault explains it"
+                ));
+            }
+        }
+        if crowd.iter().any(|count| *count > SLOT_PROCESSES_MAX) {
+            self.fail(&format!("too many processes in a slot: {crowd:?}"));
+        }
+        self.check_death_explains_floor();
+        if self.processes.len() > 2 * GONE_KEPT {
+            let first = self.processes.keys().nth(GONE_KEPT).copied();
+            self.processes
+                .retain(|id, process| !process.seen.gone || Some(*id) >= first);
+        }
+    }
+
+    fn check_death_explains_floor(&mut self) {
+        let lost: Vec<InstanceId> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.seen.gone != process.seen.died)
+            .map(|(id, _)| *id)
+            .collect();
+        if !lost.is_empty() {
+            self.fail(&format!("deaths that were not told: {lost:?}"));
+        }
+    }
+
+    fn check_steer(&mut self) {
+        let slots_in = |wanted: State| -> Vec<Slot> {
+            self.supervisor
+                .slots()
+                .filter(|slot| {
+                    let current = self.supervisor.current(*slot);
+                    current.is_some_and(|current| current.state == wanted)
+                })
+                .collect()
+        };
+        let mut expected = slots_in(State::Ready);
+        if expected.is_empty() {
+            expected = slots_in(State::Suspect);
+        }
+        if expected != self.steered {
+            let steered = &self.steered;
+            let line = format!("steered to {steered:?}, but {expected:?} serve");
+            self.fail(&line);
+        }
+    }
+
+    pub(super) fn check_drained(&mut self, id: InstanceId, slept_ms: u64) {
+        let here = self
+            .processes
+            .get(&id)
+            .is_some_and(|process| !process.seen.gone);
+        if here && self.slept_ms == slept_ms && self.now_ms >= self.asleep_until_ms {
+            self.fail(&format!("the drain of {id} does not end"));
+        }
+    }
+
+    /// Liveness: faults stopped a good while ago.
+    pub(super) fn check_whole(&mut self) {
+        if std::mem::take(&mut self.faults_this_hour) == 0 {
+            self.outcome.quiet_hours += 1;
+        }
+        let supervisor = &self.supervisor;
+        let wanted = supervisor.workers_wanted();
+        let slots_ready = supervisor.ready_workers() == wanted;
+        let agent_ready = supervisor
+            .agent()
+            .is_some_and(|agent| agent.state == State::Ready);
+        let processes = supervisor.instances().count();
+        let budget = supervisor
+            .alarms()
+            .iter()
+            .any(|alarm| matches!(alarm, Alarm::CrashBudget { .. }));
+        let phase = supervisor.phase();
+        let whole = phase == Phase::Ready && slots_ready && agent_ready && !budget;
+        // One may be under way because of age, another still draining.
+        if !whole || processes > wanted as usize + 3 {
+            let ready = supervisor.ready_workers();
+            self.fail(&format!(
+                "not whole after the faults: phase {phase:?}, {ready} of {wanted} workers, agent \
+                 {agent_ready}, {processes} processes, budget alarm {budget}"
+            ));
+        }
+        if !self.open_requests.is_empty() {
+            let open = format!("commands unanswered: {:?}", self.open_requests);
+            self.fail(&open);
+        }
+    }
+}
