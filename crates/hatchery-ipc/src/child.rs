@@ -10,9 +10,9 @@ use crate::{Error, ErrorCode};
 /// The version that this build speaks.
 pub const VERSION: u8 = 1;
 
-/// Longest packet, in bytes. A SEQPACKET message ends at about 208 KiB; what is larger than this
+/// Longest packet, in bytes; small, so that a buffer for one fits on a stack. What is larger
 /// travels as a memfd beside the message.
-pub const PACKET_MAX: usize = 64 * 1024;
+pub const PACKET_MAX: usize = 16 * 1024;
 
 /// Most descriptors that ride along with one packet.
 pub const FDS_MAX: usize = 64;

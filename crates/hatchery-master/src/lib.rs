@@ -1,3 +1,45 @@
-//! Placeholder
+//! Hatchery's master: the thin Linux loop around [`hatchery_supervisor`].
+//!
+//! One thread, one epoll, no async runtime, and no code of the application: nothing that a worker
+//! does or fails to do can block it. [`run`] is the whole life of a master; [`client`] and
+//! [`registry`] are how the command line finds and asks one.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | `master` | the loop: what is waited for, in which order a turn does its work |
+//! | `perform` | each action of the supervisor, carried out |
+//! | `dispatch` | each kernel event, told to the supervisor |
+//! | `upkeep` | what is done by the clock: heartbeats, memory, the registry, the watchdog |
+//! | `process`, `release` | one child; one generation's pinned files and its check |
+//! | `listeners`, `adoption` | the sockets, their steering, and queues without a worker |
+//! | `control`, `requests`, `status` | the control socket and its verbs |
+//! | `run_dir`, `registry` | who runs where |
 
+mod adoption;
+pub mod client;
+mod control;
+mod dispatch;
+mod error;
+mod journal;
+mod launch;
+mod lines;
+mod listeners;
+mod master;
+mod perform;
+mod process;
+pub mod registry;
+mod release;
+mod requests;
+mod run_dir;
 pub mod settings;
+mod sink;
+mod socket_path;
+mod status;
+mod token;
+mod upkeep;
+
+pub use error::{Error, ErrorCode};
+pub use launch::{Launch, Outcome};
+pub use master::run;
+pub use release::Emitted;
+pub use run_dir::{control_socket, create_run_dir, daemon_log};

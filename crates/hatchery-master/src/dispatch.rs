@@ -1,0 +1,229 @@
+//! Each kernel event, told to the supervisor.
+
+use hatchery_ipc::child::ToMaster;
+use hatchery_supervisor::{Command, Event, ExitStatus, InstanceId, State};
+use hatchery_sys::epoll::Ready;
+use hatchery_sys::process::{self, Exit};
+use hatchery_sys::signals::Signal;
+
+use crate::journal::Level;
+use crate::listeners::ListenerId;
+use crate::master::Master;
+use crate::process::{Heard, MESSAGES_MAX, Output, Process};
+use crate::release::Purpose;
+use crate::requests::Asker;
+use crate::token::Token;
+
+/// Most dead children buried in one turn.
+const EXITS_MAX: usize = 256;
+
+/// Which of a child's output pipes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+}
+
+impl Master {
+    pub(crate) fn dispatch(&mut self, token: Token, event: Ready) {
+        match token {
+            Token::Signals => self.read_signals(),
+            Token::Control => self.accept_clients(),
+            Token::Client(key) => self.client_ready(key, event),
+            Token::Messages(id) => self.read_messages(id),
+            Token::Stdout(id) => self.read_output(id, Stream::Stdout),
+            Token::Stderr(id) => self.read_output(id, Stream::Stderr),
+            Token::Listener(id) => self.adopt(id),
+            Token::Check => self.read_checks(),
+        }
+    }
+
+    fn read_signals(&mut self) {
+        while let Ok(Some(signal)) = self.signals.read() {
+            match signal {
+                Signal::Chld => {}
+                Signal::Term | Signal::Int | Signal::Quit => self.stop_by_signal(),
+                Signal::Hup => self.command(Asker::Signal("SIGHUP"), Command::Reload),
+                Signal::Ttin => {
+                    self.command(Asker::Signal("SIGTTIN"), Command::ScaleBy { delta: 1 });
+                }
+                Signal::Ttou => {
+                    self.command(Asker::Signal("SIGTTOU"), Command::ScaleBy { delta: -1 });
+                }
+                // Others are received so that they cannot end the master.
+                other => self.log(Level::Info, &format!("{other:?}: nothing to do")),
+            }
+        }
+        self.bury_the_dead();
+    }
+
+    /// The first signal asks politely, the second does not wait.
+    fn stop_by_signal(&mut self) {
+        self.stop_requests += 1;
+        let fast = self.stop_requests > 1;
+        self.command(Asker::Signal("SIGTERM"), Command::Stop { fast });
+    }
+
+    /// Looks at every dead child before it is reaped: until then its number, and its process
+    /// group's, can mean nobody else. A process that is not ours (re-parented to us as subreaper
+    /// or PID 1) is only reaped.
+    pub(crate) fn bury_the_dead(&mut self) {
+        for _ in 0..EXITS_MAX {
+            let Ok(Some(Exit { pid, status })) = process::next_exit() else {
+                return;
+            };
+            let status = match status {
+                process::ExitStatus::Code(code) => ExitStatus::Code(code),
+                process::ExitStatus::Signal {
+                    signal,
+                    core_dumped,
+                } => ExitStatus::Signal {
+                    signal,
+                    core_dumped,
+                },
+            };
+            if let Some(id) = self.processes.values().find(|p| p.pid == pid).map(|p| p.id) {
+                self.bury(id, status);
+            } else if let Some(index) = self.checks.iter().position(|check| check.pid == pid) {
+                let check = self.checks.swap_remove(index);
+                self.reap(pid);
+                let purpose = check.purpose;
+                let result = check.finish(status);
+                self.checked(purpose, result);
+            } else {
+                self.reap(pid);
+            }
+        }
+    }
+
+    fn bury(&mut self, id: InstanceId, status: ExitStatus) {
+        // Its last words first: the reason of a failed boot is in its socket.
+        self.read_messages(id);
+        self.read_output(id, Stream::Stdout);
+        self.read_output(id, Stream::Stderr);
+        let Some(mut process) = self.processes.remove(&id) else {
+            return;
+        };
+        let (out, err) = (prefix(&process), prefix(&process));
+        process.stdout.finish(|line| self.out.line(&out, line));
+        process.stderr.finish(|line| self.err.line(&err, line));
+        // What it left behind in its group goes with it.
+        let _ = process::kill_group(process.pid, Signal::Kill);
+        self.reap(process.pid);
+        self.adoptions.forget(id);
+        if self.is_of_interest(&process) {
+            self.failed_tail = process.stderr.tail.clone();
+        }
+        self.tell(Event::Exited {
+            instance: id,
+            status,
+        });
+    }
+
+    /// Whether the instance's last lines explain the failure of a start or a reload, should its
+    /// end be one.
+    fn is_of_interest(&self, process: &Process) -> bool {
+        self.state_of(process.id).is_some_and(is_working)
+            || process.generation > self.supervisor.generation()
+    }
+
+    fn reap(&mut self, pid: u32) {
+        if let Err(error) = process::reap(pid) {
+            self.log(Level::Error, &format!("cannot reap pid {pid}: {error}"));
+        }
+    }
+
+    fn read_messages(&mut self, id: InstanceId) {
+        for _ in 0..MESSAGES_MAX {
+            let Some(process) = self.processes.get(&id) else {
+                return;
+            };
+            let event = match process.hear() {
+                Heard::Message(ToMaster::Ready) => Event::Ready { instance: id },
+                Heard::Message(ToMaster::Leaving) => Event::Leaving { instance: id },
+                Heard::Message(ToMaster::BootFailed { reason }) => Event::BootFailed {
+                    instance: id,
+                    reason,
+                },
+                Heard::Message(ToMaster::Adopted { listener, accepted }) => {
+                    self.adopted(ListenerId::from_u32(listener), accepted);
+                    continue;
+                }
+                Heard::Nothing => return,
+                Heard::End => {
+                    // It may live on; its exit tells the rest. An open epoll entry would spin.
+                    let _ = self.epoll.delete(&process.messages);
+                    return;
+                }
+                Heard::Rubbish(error) => {
+                    let text = format!("{} {id} pid {} says: {error}", process.role, process.pid);
+                    let _ = self.epoll.delete(&process.messages);
+                    self.log(Level::Error, &text);
+                    return;
+                }
+            };
+            self.tell(event);
+        }
+    }
+
+    fn read_output(&mut self, id: InstanceId, stream: Stream) {
+        let Some(process) = self.processes.get_mut(&id) else {
+            return;
+        };
+        let prefix = prefix(process);
+        let (output, sink): (&mut Output, _) = match stream {
+            Stream::Stdout => (&mut process.stdout, &mut self.out),
+            Stream::Stderr => (&mut process.stderr, &mut self.err),
+        };
+        // The pipe is closed at its end, and with it its place in epoll: nobody else holds it.
+        output.read(|line| sink.line(&prefix, line));
+    }
+
+    fn read_checks(&mut self) {
+        for check in &mut self.checks {
+            if !check.read() {
+                for pipe in check.pipes() {
+                    let _ = self.epoll.delete(pipe);
+                }
+            }
+        }
+    }
+
+    /// A check has ended: remembers the release, and tells whoever waits for it.
+    pub(crate) fn checked(
+        &mut self,
+        purpose: Purpose,
+        result: Result<std::rc::Rc<crate::release::Release>, String>,
+    ) {
+        let result = result.and_then(|release| {
+            let listen = &release.settings.listen;
+            if purpose != Purpose::Restart && *listen != self.launch.settings.listen {
+                return Err(
+                    "[listen] has changed: a reload keeps the listeners, use `restart`".into(),
+                );
+            }
+            Ok(release)
+        });
+        match purpose {
+            Purpose::Restart => self.restart_checked(result.map(drop)),
+            Purpose::Reload(generation) => {
+                let result = result.map(|release| {
+                    let policy = release.settings.policy(hatchery_sys::proc::cpu_num());
+                    self.releases.insert(generation, release);
+                    policy
+                });
+                self.tell(Event::Checked { generation, result });
+            }
+        }
+    }
+}
+
+/// Whether an instance in this state was not asked to end.
+const fn is_working(state: State) -> bool {
+    matches!(state, State::Starting | State::Ready | State::Suspect)
+}
+
+/// The tag of a child's output lines.
+fn prefix(process: &Process) -> String {
+    format!("{} {} | ", process.role, process.id)
+}

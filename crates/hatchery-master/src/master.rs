@@ -1,0 +1,270 @@
+//! The loop. A turn carries out what the supervisor wants, waits for the kernel, and tells the
+//! supervisor what happened.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hatchery_ipc::environment;
+use hatchery_supervisor::{Event, Generation, InstanceId, RequestId, State, Supervisor, Time};
+use hatchery_sys::epoll::{Epoll, Interest, Ready};
+use hatchery_sys::notify::Notifier;
+use hatchery_sys::signals::{Signal, SignalFd};
+use hatchery_sys::spawn::Program;
+use hatchery_sys::{clock, proc, process};
+
+use crate::adoption::Adoptions;
+use crate::control::Control;
+use crate::error::{Context as _, Error, ErrorCode};
+use crate::journal::{self, Level};
+use crate::launch::{Announcer, Launch, Outcome};
+use crate::lines::Tail;
+use crate::listeners::Listeners;
+use crate::process::{Process, Template};
+use crate::registry;
+use crate::release::{Check, Release, with_tail};
+use crate::requests::Asker;
+use crate::run_dir::RunDir;
+use crate::sink::Sink;
+use crate::token::Token;
+use crate::upkeep::Upkeep;
+
+/// How long the last lines of output may take to be written when the master ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Retry of output that found its reader busy.
+const OUTPUT_RETRY: Duration = Duration::from_millis(50);
+
+/// A running master.
+pub(crate) struct Master {
+    pub(crate) launch: Launch,
+    pub(crate) announcer: Announcer,
+    pub(crate) supervisor: Supervisor,
+    /// The time of this turn.
+    pub(crate) now: Time,
+    pub(crate) started_at: Time,
+
+    pub(crate) epoll: Epoll,
+    pub(crate) signals: SignalFd,
+    /// The service manager, where one wants to hear of us.
+    pub(crate) notifier: Option<Notifier>,
+    pub(crate) out: Sink<'static>,
+    pub(crate) err: Sink<'static>,
+
+    pub(crate) template: Template,
+    pub(crate) processes: BTreeMap<InstanceId, Process>,
+    /// Process ids for the log, until the death of each has been told.
+    pub(crate) pids: BTreeMap<InstanceId, u32>,
+    pub(crate) releases: BTreeMap<Generation, Rc<Release>>,
+    /// Releases that passed their check, on the way to their first instance.
+    pub(crate) checks: Vec<Check>,
+    /// The last lines of the instance that made the latest reload or start fail.
+    pub(crate) failed_tail: Tail,
+
+    pub(crate) listeners: Listeners,
+    pub(crate) adoptions: Adoptions,
+
+    pub(crate) control: Control,
+    pub(crate) askers: BTreeMap<RequestId, Asker>,
+    pub(crate) next_request: u64,
+    pub(crate) stop_requests: u32,
+
+    pub(crate) upkeep: Upkeep,
+    pub(crate) registry: Option<registry::Entry>,
+    /// Processes that were told that everything is up, for `status` and tests.
+    pub(crate) restart_after_stop: bool,
+    pub(crate) finished: Option<Result<(), String>>,
+    /// Last, so that the control socket's file goes after everything else.
+    _run_dir: RunDir,
+}
+
+/// Runs a master until it is told to stop, or cannot start.
+///
+/// # Errors
+///
+/// The run directory is held by another master, an address cannot be listened on, or the pool did
+/// not come up; in each case nothing is left behind.
+pub fn run(mut launch: Launch) -> Result<Outcome, Error> {
+    let mut announcer = Announcer::new(launch.ready_fd.take());
+    let mut master = match Master::new(launch) {
+        Ok(master) => master,
+        Err(error) => {
+            announcer.failed(&error.to_string());
+            return Err(error);
+        }
+    };
+    master.announcer = announcer;
+    master.run()
+}
+
+impl Master {
+    fn new(launch: Launch) -> Result<Self, Error> {
+        let run_dir = RunDir::claim(&launch.run_dir, &launch.app)?;
+        let policy = launch.settings.policy(proc::cpu_num());
+        let listeners = Listeners::open(&launch.settings.listen, policy.workers)?;
+        let control = Control::open(&run_dir.control_socket())?;
+        let system = |what: &'static str| move || format!("cannot set up {what}");
+        let epoll = Epoll::new().context(ErrorCode::System, system("epoll"))?;
+        let signals = SignalFd::new(&[
+            Signal::Term,
+            Signal::Int,
+            Signal::Quit,
+            Signal::Hup,
+            Signal::Ttin,
+            Signal::Ttou,
+            Signal::Usr1,
+            Signal::Usr2,
+            Signal::Chld,
+        ])
+        .context(ErrorCode::System, system("signals"))?;
+        process::become_subreaper().context(ErrorCode::System, system("reaping"))?;
+        epoll
+            .add(signals.as_fd(), Token::Signals.to_u64(), Interest::READ)
+            .and_then(|()| epoll.add(control.listener(), Token::Control.to_u64(), Interest::READ))
+            .context(ErrorCode::System, system("epoll"))?;
+
+        let program = Program::open(&launch.binary).context(ErrorCode::StartFailed, || {
+            format!("cannot open the executable {}", launch.binary.display())
+        })?;
+        let release = Release::new(program, &launch.config, launch.settings.clone())
+            .context(ErrorCode::System, system("the configuration"))?;
+        let now = Time::from_millis(clock::monotonic_ms());
+        let seed = now.as_millis() ^ u64::from(std::process::id()) << 32;
+        let template = Template::new(launch.app.clone(), launch.env.clone(), launch.title.clone());
+        let notify_socket = std::env::var_os(environment::NOTIFY_SOCKET);
+        let notifier = Notifier::from_env(notify_socket).context(
+            ErrorCode::System,
+            system("the service manager's NOTIFY_SOCKET"),
+        )?;
+        Ok(Self {
+            announcer: Announcer::new(None),
+            supervisor: Supervisor::new(policy, seed),
+            now,
+            started_at: now,
+            epoll,
+            signals,
+            notifier,
+            out: Sink::new(rustix::stdio::stdout()),
+            err: Sink::new(rustix::stdio::stderr()),
+            template,
+            processes: BTreeMap::new(),
+            pids: BTreeMap::new(),
+            releases: BTreeMap::from([(Generation(1), Rc::new(release))]),
+            checks: Vec::new(),
+            failed_tail: Tail::default(),
+            listeners,
+            adoptions: Adoptions::default(),
+            control,
+            askers: BTreeMap::new(),
+            next_request: 1,
+            stop_requests: 0,
+            upkeep: Upkeep::new(now),
+            registry: None,
+            restart_after_stop: false,
+            finished: None,
+            _run_dir: run_dir,
+            launch,
+        })
+    }
+
+    fn run(mut self) -> Result<Outcome, Error> {
+        self.greet();
+        self.register();
+        self.tell(Event::Start);
+        let mut ready = Vec::new();
+        let finished = loop {
+            self.perform();
+            if let Some(finished) = self.finished.take() {
+                break finished;
+            }
+            self.turn(&mut ready);
+        };
+        self.out.finish(LAST_WORDS);
+        self.err.finish(LAST_WORDS);
+        match finished {
+            Ok(()) if self.restart_after_stop => Ok(Outcome::Restart),
+            Ok(()) => Ok(Outcome::Stopped),
+            Err(reason) => {
+                self.announcer
+                    .failed(&with_tail(reason.clone(), &self.failed_tail));
+                Err(Error::new(ErrorCode::StartFailed, reason))
+            }
+        }
+    }
+
+    /// Waits for the kernel and handles what it has to say.
+    fn turn(&mut self, ready: &mut Vec<Ready>) {
+        let timeout = self.timeout();
+        if let Err(error) = self.epoll.wait(ready, Some(timeout)) {
+            // Only a bug of ours can cause this; a loop that spins silently would be worse.
+            self.log(Level::Error, &format!("epoll: {error}"));
+        }
+        self.now = Time::from_millis(clock::monotonic_ms());
+        // Heartbeats first: after a sleep of our own nobody is judged by old readings.
+        self.keep_up();
+        for event in ready.drain(..) {
+            if let Some(token) = Token::from_u64(event.token) {
+                self.dispatch(token, event);
+            }
+        }
+        self.tell(Event::Timer);
+        self.out.flush();
+        self.err.flush();
+    }
+
+    /// How long nothing needs to be done.
+    fn timeout(&self) -> Duration {
+        let mut next = self.upkeep.next_deadline();
+        if let Some(deadline) = self.supervisor.next_deadline() {
+            next = next.min(deadline);
+        }
+        for check in &self.checks {
+            next = next.min(check.deadline);
+        }
+        if let Some(deadline) = self.adoptions.next_deadline() {
+            next = next.min(deadline);
+        }
+        if self.out.is_pending() || self.err.is_pending() {
+            next = next.min(self.now + OUTPUT_RETRY);
+        }
+        next.since(Time::from_millis(clock::monotonic_ms()))
+    }
+
+    /// Tells the supervisor what happened.
+    pub(crate) fn tell(&mut self, event: Event) {
+        self.supervisor.handle(self.now, event);
+    }
+
+    /// Writes one line to the log.
+    pub(crate) fn log(&mut self, level: Level, text: &str) {
+        self.err.line(&journal::prefix(level), text.as_bytes());
+    }
+
+    /// The supervisor's view of an instance; `None` once it is gone.
+    pub(crate) fn state_of(&self, id: InstanceId) -> Option<State> {
+        self.supervisor.instance(id).map(|instance| instance.state)
+    }
+
+    /// Tells the service manager, where there is one. A manager that does not listen is no reason
+    /// not to serve.
+    pub(crate) fn notify(&self, tell: impl FnOnce(&Notifier) -> io::Result<()>) {
+        if let Some(notifier) = &self.notifier {
+            let _ = tell(notifier);
+        }
+    }
+
+    fn greet(&mut self) {
+        let text = format!(
+            "{} {} starts: env {}, {} workers, on {}, run directory {}",
+            self.launch.app,
+            self.launch.version,
+            self.launch.env,
+            self.supervisor.policy().workers,
+            self.listeners.addresses().join(", "),
+            self.launch.run_dir.display(),
+        );
+        self.log(Level::Info, &text);
+    }
+}

@@ -1,0 +1,278 @@
+//! Each action of the supervisor, carried out.
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hatchery_ipc::child::{ToChild, Welcome};
+use hatchery_supervisor::{
+    Action, Event, Generation, InstanceId, Phase, Report, Role, Signal, Slot,
+};
+use hatchery_sys::epoll::Interest;
+use hatchery_sys::notify::Notifier;
+use hatchery_sys::{process, signals};
+
+use crate::journal::{self, Level};
+use crate::lines::Tail;
+use crate::master::Master;
+use crate::process::{Process, Spec};
+use crate::release::{Check, Purpose, with_tail};
+use crate::token::Token;
+
+impl Master {
+    /// Carries out everything that the supervisor wants now. Some actions have immediate answers,
+    /// which may bring further actions; each kind is bounded by the supervisor.
+    pub(crate) fn perform(&mut self) {
+        while let Some(action) = self.supervisor.poll_action() {
+            match action {
+                Action::Spawn {
+                    instance,
+                    role,
+                    generation,
+                } => {
+                    self.spawn(instance, role, generation);
+                }
+                Action::ServerDidReady { instance } => {
+                    self.tell_child(instance, &ToChild::ServerDidReady);
+                }
+                Action::Drain {
+                    instance,
+                    limit,
+                    successor,
+                } => {
+                    self.drain(instance, limit, successor);
+                }
+                Action::Signal { instance, signal } => self.signal(instance, signal),
+                Action::Steer { slots } => self.steer(&slots),
+                Action::Check { generation } => self.check(Purpose::Reload(generation)),
+                Action::Forget { generation } => drop(self.releases.remove(&generation)),
+                Action::Reply { request, result } => {
+                    let result = result.map_err(|reason| {
+                        with_tail(reason, &std::mem::take(&mut self.failed_tail))
+                    });
+                    self.reply(request, result);
+                }
+                Action::Report(report) => self.report(&report),
+                Action::Finish { result } => {
+                    self.finished = Some(result);
+                }
+            }
+        }
+    }
+
+    fn spawn(&mut self, id: InstanceId, role: Role, generation: Generation) {
+        let event = match self.try_spawn(id, role, generation) {
+            Ok(pid) => Event::Spawned { instance: id, pid },
+            Err(error) => Event::SpawnFailed {
+                instance: id,
+                reason: error.to_string(),
+            },
+        };
+        self.tell(event);
+    }
+
+    fn try_spawn(&mut self, id: InstanceId, role: Role, generation: Generation) -> io::Result<u32> {
+        let release = self
+            .releases
+            .get(&generation)
+            .map(Rc::clone)
+            .ok_or_else(|| {
+                io::Error::other(format!("generation {generation} has been forgotten"))
+            })?;
+        let listening = self.listeners.addresses();
+        let listeners = match role {
+            Role::Agent => Vec::new(),
+            Role::Worker(slot) => self.listeners.for_slot(slot.0)?,
+        };
+        let cluster = &release.settings.cluster;
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let welcome = Welcome {
+            heartbeat_interval_ms: millis(cluster.heartbeat_interval),
+            idle_grace_ms: millis(cluster.idle_grace),
+            orphan_grace_ms: millis(cluster.orphan_grace),
+            listeners: if listeners.is_empty() {
+                Vec::new()
+            } else {
+                listening
+            },
+        };
+        let spec = Spec {
+            id,
+            role,
+            generation,
+            workers: self.supervisor.workers_wanted(),
+            release: &release,
+            cwd: &self.launch.base_dir,
+        };
+        let process = Process::start(&self.template, &spec, &listeners, welcome)?;
+        let watch = || -> io::Result<()> {
+            let add = |fd, token: Token| self.epoll.add(fd, token.to_u64(), Interest::READ);
+            add(process.messages.as_fd(), Token::Messages(id))?;
+            if let Some(pipe) = process.stdout.pipe() {
+                add(pipe, Token::Stdout(id))?;
+            }
+            if let Some(pipe) = process.stderr.pipe() {
+                add(pipe, Token::Stderr(id))?;
+            }
+            Ok(())
+        };
+        let pid = process.pid;
+        if let Err(error) = watch() {
+            // Unwatched, its end would still be seen, but not what it says: no use to anybody.
+            let _ = process::kill_group(pid, signals::Signal::Kill);
+            let _ = process::reap(pid);
+            return Err(error);
+        }
+        self.processes.insert(id, process);
+        self.pids.insert(id, pid);
+        Ok(pid)
+    }
+
+    fn tell_child(&mut self, id: InstanceId, message: &ToChild) -> bool {
+        let Some(process) = self.processes.get(&id) else {
+            return false;
+        };
+        match process.tell(message, &[]) {
+            Ok(()) => true,
+            Err(error) => {
+                let text = format!("{} {id} cannot be told: {error}", process.role);
+                self.log(Level::Warn, &text);
+                false
+            }
+        }
+    }
+
+    fn drain(&mut self, id: InstanceId, limit: Duration, successor: bool) {
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        if !self.tell_child(
+            id,
+            &ToChild::Drain {
+                limit_ms,
+                successor,
+            },
+        ) {
+            // A child that cannot be told by message understands SIGTERM.
+            self.signal(id, Signal::Term);
+        }
+    }
+
+    fn signal(&mut self, id: InstanceId, signal: Signal) {
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        // The process is a child of ours that is not reaped, so its number is still its own.
+        let sent = match signal {
+            Signal::Term => process::signal(process.pidfd.as_fd(), signals::Signal::Term),
+            Signal::Abort => process::signal(process.pidfd.as_fd(), signals::Signal::Abrt),
+            Signal::Kill => process::kill_group(process.pid, signals::Signal::Kill),
+        };
+        if let Err(error) = sent {
+            let text = format!(
+                "{} {id} pid {}: {signal:?}: {error}",
+                process.role, process.pid
+            );
+            self.log(Level::Warn, &text);
+        }
+    }
+
+    fn steer(&mut self, slots: &[Slot]) {
+        if let Err(error) = self.listeners.steer(slots.iter().map(|slot| slot.0)) {
+            // The kernel goes on with the former table or its own spread; siblings empty the rest.
+            self.log(
+                Level::Error,
+                &format!("cannot steer new connections: {error}"),
+            );
+        }
+        self.watch_unattended();
+        if slots.is_empty() && self.supervisor.phase() == Phase::Stopping {
+            self.upkeep.refuse_soon(self.now);
+        }
+    }
+
+    /// Pins what is on disk and has it checked by itself, in a process of its own.
+    pub(crate) fn check(&mut self, purpose: Purpose) {
+        self.failed_tail = Tail::default();
+        let deadline = self.now + self.supervisor.policy().ready_timeout;
+        let started = Check::start(
+            purpose,
+            &self.launch.binary,
+            &self.launch.check_args,
+            &self.launch.base_dir,
+            deadline,
+        );
+        match started {
+            Ok(check) => {
+                for pipe in check.pipes() {
+                    let _ = self.epoll.add(pipe, Token::Check.to_u64(), Interest::READ);
+                }
+                self.checks.push(check);
+            }
+            Err(error) => {
+                let path = self.launch.binary.display();
+                self.checked(
+                    purpose,
+                    Err(format!("cannot start {path} --check: {error}")),
+                );
+            }
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        let pid = match report {
+            Report::Moved { instance, .. } => self.pids.get(instance).copied(),
+            Report::Died { instance, .. } => self.pids.remove(instance),
+            _ => None,
+        };
+        let (level, text) = journal::describe(report, pid);
+        self.log(level, &text);
+        if let Report::Phase { from, to } = report {
+            self.phase_changed(*from, *to);
+        }
+    }
+
+    fn phase_changed(&mut self, from: Phase, to: Phase) {
+        match to {
+            Phase::Ready if from == Phase::Starting => {
+                self.announcer.ready();
+                self.welcome();
+                self.notify(Notifier::ready);
+            }
+            // After a reload the service manager waits to hear READY again.
+            Phase::Ready if from == Phase::Reloading => self.notify(Notifier::ready),
+            Phase::Reloading => self.notify(Notifier::reloading),
+            Phase::Stopping => self.notify(Notifier::stopping),
+            _ => {}
+        }
+        let status = format!(
+            "{}: generation {}, {} workers wanted",
+            to.as_str(),
+            self.supervisor.generation(),
+            self.supervisor.workers_wanted()
+        );
+        self.notify(|notifier| notifier.status(&status));
+    }
+
+    /// Says where to look, once.
+    fn welcome(&mut self) {
+        let addresses: Vec<_> = self
+            .listeners
+            .addresses()
+            .into_iter()
+            .map(|a| {
+                if a.starts_with("unix:") {
+                    a
+                } else {
+                    format!("http://{a}")
+                }
+            })
+            .collect();
+        let text = format!(
+            "{} is up on {}; `{} status` shows it",
+            self.launch.app,
+            addresses.join(", "),
+            self.launch.binary.display(),
+        );
+        self.log(Level::Info, &text);
+    }
+}

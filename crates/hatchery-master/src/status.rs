@@ -1,0 +1,73 @@
+//! The answer to `status`, from the supervisor's view, the stats pages and `/proc`.
+
+use hatchery_ipc::status::{Agent, Master as MasterStatus, Status, Worker};
+use hatchery_supervisor::{Instance, Role, Slot};
+use hatchery_sys::page::StatsPage;
+use hatchery_sys::proc;
+
+use crate::journal::alarm_text;
+use crate::master::Master;
+
+impl Master {
+    pub(crate) fn status(&self) -> Status {
+        let uptime_ms =
+            |since| u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
+        let mut agent = None;
+        let mut workers = Vec::new();
+        for instance in self.supervisor.instances() {
+            let Some(pid) = instance.pid else { continue };
+            match instance.role {
+                Role::Agent => {
+                    agent = Some(Agent {
+                        pid,
+                        state: instance.state.as_str().into(),
+                        uptime_ms: uptime_ms(instance.started_at),
+                        restarts: u64::from(self.supervisor.agent_restarts()),
+                    });
+                }
+                Role::Worker(slot) => workers.push(self.worker(instance, slot.0, pid)),
+            }
+        }
+        workers.sort_by_key(|worker| (worker.slot, worker.instance));
+        let pid = std::process::id();
+        Status {
+            app: self.launch.app.clone(),
+            env: self.launch.env.clone(),
+            version: self.launch.version.clone(),
+            state: self.supervisor.phase().as_str().into(),
+            generation: self.supervisor.generation().0,
+            listen: self.listeners.addresses(),
+            master: MasterStatus {
+                pid,
+                rss_bytes: proc::rss_bytes(pid).unwrap_or(0),
+                uptime_ms: uptime_ms(self.started_at),
+            },
+            agent,
+            workers,
+            workers_wanted: self.supervisor.workers_wanted(),
+            alarms: self.supervisor.alarms().iter().map(alarm_text).collect(),
+        }
+    }
+
+    fn worker(&self, instance: &Instance, slot: u32, pid: u32) -> Worker {
+        let millis = |since| u64::try_from(self.now.since(since).as_millis()).unwrap_or(u64::MAX);
+        let page = self
+            .processes
+            .get(&instance.id)
+            .map(|process| &process.page);
+        Worker {
+            slot,
+            instance: instance.id.0,
+            pid,
+            state: instance.state.as_str().into(),
+            generation: instance.generation.0,
+            uptime_ms: millis(instance.started_at),
+            restarts: u64::from(self.supervisor.restarts(Slot(slot))),
+            rss_bytes: proc::rss_bytes(pid).unwrap_or(0),
+            in_flight: page.map_or(0, StatsPage::in_flight),
+            connections: page.map_or(0, StatsPage::connections),
+            requests_total: page.map_or(0, StatsPage::requests_total),
+            heartbeat_age_ms: instance.last_beat.map_or(0, millis),
+        }
+    }
+}
