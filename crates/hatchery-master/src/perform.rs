@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hatchery_ipc::child::{ToChild, Welcome};
 use hatchery_supervisor::{
-    Action, Event, Generation, InstanceId, Phase, Report, Role, Signal, Slot,
+    Action, Event, Generation, InstanceId, Phase, Report, Role, Signal, Slot, State,
 };
 use hatchery_sys::epoll::Interest;
 use hatchery_sys::notify::Notifier;
@@ -224,8 +224,17 @@ impl Master {
             Report::Died { instance, .. } => self.pids.remove(instance),
             _ => None,
         };
-        let (level, text) = journal::describe(report, pid);
-        self.log(level, &text);
+        // A death has a line of its own that says more.
+        if !matches!(
+            report,
+            Report::Moved {
+                to: State::Exited,
+                ..
+            }
+        ) {
+            let (level, text) = journal::describe(report, pid);
+            self.log(level, &text);
+        }
         if let Report::Phase { from, to } = report {
             self.phase_changed(*from, *to);
         }

@@ -67,7 +67,13 @@ impl Master {
             in_flight: page.map_or(0, StatsPage::in_flight),
             connections: page.map_or(0, StatsPage::connections),
             requests_total: page.map_or(0, StatsPage::requests_total),
-            heartbeat_age_ms: instance.last_beat.map_or(0, millis),
+            heartbeat_age_ms: page.map_or(0, |page| self.heartbeat_age_ms(page)),
         }
+    }
+
+    /// Of the loop that is silent longest, as of now: the supervisor's own view is a sample old.
+    fn heartbeat_age_ms(&self, page: &StatsPage) -> u64 {
+        let oldest = page.ticks().into_iter().take(page.threads()).min();
+        oldest.map_or(0, |tick_ms| self.now.as_millis().saturating_sub(tick_ms))
     }
 }

@@ -1,5 +1,40 @@
-//! Placeholder
+//! Keeps a web service up and hatches it from conventions.
+//!
+//! An application names its routes and runs; the executable is then master, agent, worker and
+//! command line, by role:
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use hatchery::routing::get;
+//! use hatchery::{App, Application, BoxError, Router};
+//!
+//! fn routes(_: &Application) -> Result<Router, BoxError> {
+//!     Ok(Router::new().route("/hello", get(async || "Hello")))
+//! }
+//!
+//! fn main() -> ExitCode {
+//!     App::new(hatchery::package!()).router(routes).run()
+//! }
+//! ```
+//!
+//! Handlers are axum handlers: [`Router`], [`routing`], [`extract`], [`response`] and [`Json`] are
+//! axum's own.
 
-#[allow(dead_code, unused_imports)] // Until the verbs are wired to it.
+mod app;
+mod application;
+mod child;
 mod cli;
 pub mod config;
+mod package;
+mod runtime;
+mod serve;
+
+pub use app::App;
+pub use application::{Application, Identity, Role};
+pub use axum::{Json, Router, body, extract, handler, http, middleware, response, routing};
+pub use package::Package;
+pub use runtime::Shutdown;
+
+/// Any error of the application's own code.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -1,3 +1,50 @@
-//! The command line of every application's binary.
+//! The command line of every application's executable.
 
 pub(crate) mod args;
+mod daemon;
+mod places;
+mod show;
+mod start;
+mod verbs;
+
+use std::process::ExitCode;
+
+use hatchery_ipc::control::Verb as ControlVerb;
+
+use self::args::{EXIT_USAGE, Invocation, Verb};
+use crate::App;
+
+/// Does what the arguments ask. Exit codes: 0 done, 1 failed with the reason on stderr, 2 usage.
+pub(crate) fn run(app: App) -> ExitCode {
+    let name = app.package.name;
+    let invocation = match Invocation::parse(std::env::args_os().skip(1)) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            eprintln!("{name}: {error}; `{name} help` shows what there is");
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    match act(app, &invocation) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn act(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
+    let package = app.package;
+    match invocation.verb {
+        Verb::Start => return start::start(app, invocation),
+        Verb::Stop => verbs::stop(package, invocation)?,
+        Verb::Restart => verbs::restart(package, invocation)?,
+        Verb::Reload => verbs::ask(package, invocation, ControlVerb::Reload)?,
+        Verb::Scale(workers) => verbs::ask(package, invocation, ControlVerb::Scale { workers })?,
+        Verb::Status => verbs::status(package, invocation)?,
+        Verb::List => verbs::list(invocation)?,
+        Verb::Help(topic) => print!("{}", args::help(package.name, topic)),
+        Verb::Version => print!("{}", args::version(package.name, package.version)),
+    }
+    Ok(ExitCode::SUCCESS)
+}

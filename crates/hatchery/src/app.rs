@@ -1,0 +1,122 @@
+//! The application's entry point: what it is made of, and the role that this process plays.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+
+use axum::Router;
+use serde::de::DeserializeOwned;
+
+use crate::config::{Config, ConfigError};
+use crate::{Application, BoxError, Package, Shutdown, child, cli};
+
+/// Makes the router, once in each worker.
+pub(crate) type BuildRouter = Box<dyn FnOnce(&Application) -> Result<Router, BoxError>>;
+
+/// The agent's background work.
+pub(crate) type AgentHook =
+    Box<dyn FnOnce(Application, Shutdown) -> Pin<Box<dyn Future<Output = Result<(), BoxError>>>>>;
+
+/// A service and everything that runs it: master, agent, workers and command line in one
+/// executable.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use hatchery::routing::get;
+/// use hatchery::{App, Application, BoxError, Router};
+///
+/// fn routes(_: &Application) -> Result<Router, BoxError> {
+///     Ok(Router::new().route("/hello", get(async || "Hello")))
+/// }
+///
+/// fn main() -> ExitCode {
+///     App::new(hatchery::package!()).router(routes).run()
+/// }
+/// ```
+#[must_use = "an application does nothing until it is run"]
+pub struct App {
+    pub(crate) package: Package,
+    pub(crate) sections: Vec<Section>,
+    pub(crate) router: BuildRouter,
+    pub(crate) agent: Option<AgentHook>,
+}
+
+/// A table of the configuration that the application declares as its own.
+#[derive(Clone, Copy)]
+pub(crate) struct Section {
+    pub(crate) name: &'static str,
+    pub(crate) check: fn(&Config, &str) -> Result<(), ConfigError>,
+}
+
+impl App {
+    /// An application that answers every request with 404. `package` is
+    /// [`hatchery::package!()`](crate::package!).
+    pub fn new(package: Package) -> Self {
+        Self {
+            package,
+            sections: Vec::new(),
+            router: Box::new(|_| Ok(Router::new())),
+            agent: None,
+        }
+    }
+
+    /// Declares a table of the configuration, by the type that reads it. It is checked at start and
+    /// by `--check`; a table that nobody declares is an error.
+    pub fn section<T: DeserializeOwned>(mut self, name: &'static str) -> Self {
+        let check = |config: &Config, name: &str| config.section::<T>(name).map(drop);
+        self.sections.push(Section { name, check });
+        self
+    }
+
+    /// What workers serve. `build` runs once in each worker, before it is ready; an error ends the
+    /// worker with that reason.
+    pub fn router<F>(mut self, build: F) -> Self
+    where
+        F: FnOnce(&Application) -> Result<Router, BoxError> + 'static,
+    {
+        self.router = Box::new(build);
+        self
+    }
+
+    /// What the agent does. It is ready once the hook has been polled; the agent stays when the
+    /// hook returns `Ok`, and ends with the reason when it returns an error. When the agent is to
+    /// stop, the [`Shutdown`] says so, and the hook has `drain_timeout` to return.
+    pub fn agent<F, Fut>(mut self, hook: F) -> Self
+    where
+        F: FnOnce(Application, Shutdown) -> Fut + 'static,
+        Fut: Future<Output = Result<(), BoxError>> + 'static,
+    {
+        self.agent = Some(Box::new(|app, shutdown| Box::pin(hook(app, shutdown))));
+        self
+    }
+
+    /// Plays this process's role: the command line unless the master started it as agent or
+    /// worker. The exit code is the contract's: 0 done, 1 failed, 2 usage.
+    pub fn run(self) -> ExitCode {
+        match child::role() {
+            Some(role) => child::run(self, role),
+            None => cli::run(self),
+        }
+    }
+
+    /// The names of all tables that may appear in the configuration, and their checks.
+    pub(crate) fn check_sections(&self, config: &Config) -> Result<(), ConfigError> {
+        let mut known = vec!["cluster", "listen", "http"];
+        known.extend(self.sections.iter().map(|section| section.name));
+        config.check_sections(&known)?;
+        config.section::<crate::serve::Limits>("http")?;
+        for section in &self.sections {
+            (section.check)(config, section.name)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("package", &self.package)
+            .finish_non_exhaustive()
+    }
+}

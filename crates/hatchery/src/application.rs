@@ -1,0 +1,91 @@
+//! The application as its own code sees it, in whichever process it runs.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use crate::Package;
+use crate::config::{Config, ConfigError};
+
+/// Which process this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Background work that exists once; serves no clients.
+    Agent,
+    /// Serves clients from a slot.
+    Worker,
+    /// Everything in one process (`--single`).
+    Single,
+}
+
+/// The names of this process in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// What it is there for.
+    pub role: Role,
+    /// The worker's place in the pool, `0..workers`; a replacement keeps it. `None` for the agent.
+    pub slot: Option<u32>,
+    /// Unique for the life of the master; 0 with `--single`.
+    pub instance: u64,
+    /// The release and configuration that it runs; a reload makes a new one. 0 with `--single`.
+    pub generation: u64,
+    /// Workers in the pool when this process was started.
+    pub workers: u32,
+}
+
+/// The running application: its name, environment and configuration. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Application {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    package: Package,
+    env: String,
+    identity: Identity,
+    config: Config,
+}
+
+impl Application {
+    pub(crate) fn new(package: Package, env: String, identity: Identity, config: Config) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                package,
+                env,
+                identity,
+                config,
+            }),
+        }
+    }
+
+    /// The application's name.
+    pub fn name(&self) -> &str {
+        self.inner.package.name
+    }
+
+    /// The application's version.
+    pub fn version(&self) -> &str {
+        self.inner.package.version
+    }
+
+    /// The environment's name: `local`, `prod`, … Resolved once by the master.
+    pub fn env(&self) -> &str {
+        &self.inner.env
+    }
+
+    /// Which process of the pool this is.
+    pub fn identity(&self) -> Identity {
+        self.inner.identity
+    }
+
+    /// One table of the effective configuration, as a type of the application's. Missing keys take
+    /// the type's defaults (`#[serde(default)]`).
+    ///
+    /// # Errors
+    ///
+    /// A key that the type does not know, or a value that does not fit.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
+        self.inner.config.section(name)
+    }
+}

@@ -1,0 +1,220 @@
+//! What `status` and `list` print for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hatchery_ipc::status::Status;
+use hatchery_master::registry::Running;
+
+/// Columns as wide as their widest cell.
+struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(head: &[&str]) -> Self {
+        Self {
+            rows: vec![head.iter().map(ToString::to_string).collect()],
+        }
+    }
+
+    fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+
+    fn render(&self) -> String {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<_> = (0..columns).map(width).collect();
+        let mut text = String::new();
+        for row in &self.rows {
+            let cells: Vec<_> = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:<width$}"))
+                .collect();
+            text.push_str(cells.join("  ").trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// The state of one application.
+pub(super) fn status(status: &Status) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{} {} ({}): {}, generation {}, on {}",
+        status.app,
+        status.version,
+        status.env,
+        status.state,
+        status.generation,
+        status.listen.join(", "),
+    );
+    let _ = writeln!(
+        text,
+        "master pid {}, up {}, {}",
+        status.master.pid,
+        duration(status.master.uptime_ms),
+        size(status.master.rss_bytes),
+    );
+    match &status.agent {
+        Some(agent) => {
+            let _ = writeln!(
+                text,
+                "agent pid {}, {}, up {}, {} restarts",
+                agent.pid,
+                agent.state,
+                duration(agent.uptime_ms),
+                agent.restarts,
+            );
+        }
+        None => text.push_str("agent: none\n"),
+    }
+    let ready = status
+        .workers
+        .iter()
+        .filter(|worker| worker.state == "ready")
+        .count();
+    let _ = writeln!(
+        text,
+        "workers: {ready} ready of {} wanted\n",
+        status.workers_wanted
+    );
+    let mut table = Table::new(&[
+        "slot",
+        "instance",
+        "pid",
+        "state",
+        "gen",
+        "up",
+        "restarts",
+        "memory",
+        "in flight",
+        "connections",
+        "requests",
+        "heartbeat",
+    ]);
+    for worker in &status.workers {
+        table.row([
+            worker.slot.to_string(),
+            worker.instance.to_string(),
+            worker.pid.to_string(),
+            worker.state.clone(),
+            worker.generation.to_string(),
+            duration(worker.uptime_ms),
+            worker.restarts.to_string(),
+            size(worker.rss_bytes),
+            worker.in_flight.to_string(),
+            worker.connections.to_string(),
+            worker.requests_total.to_string(),
+            format!("{} ms ago", worker.heartbeat_age_ms),
+        ]);
+    }
+    text.push_str(&table.render());
+    for alarm in &status.alarms {
+        let _ = writeln!(text, "\nalarm: {alarm}");
+    }
+    text
+}
+
+/// All applications of a user, a line each.
+pub(super) fn list(running: &[Running]) -> String {
+    if running.is_empty() {
+        return "nothing runs\n".into();
+    }
+    let mut table = Table::new(&[
+        "app",
+        "pid",
+        "state",
+        "workers",
+        "gen",
+        "up",
+        "listen",
+        "run directory",
+    ]);
+    for app in running {
+        let place = app
+            .socket
+            .parent()
+            .unwrap_or(&app.socket)
+            .display()
+            .to_string();
+        match &app.status {
+            Ok(status) => {
+                let ready = status
+                    .workers
+                    .iter()
+                    .filter(|worker| worker.state == "ready")
+                    .count();
+                table.row([
+                    app.app.clone(),
+                    app.pid.to_string(),
+                    status.state.clone(),
+                    format!("{ready}/{}", status.workers_wanted),
+                    status.generation.to_string(),
+                    duration(status.master.uptime_ms),
+                    status.listen.join(" "),
+                    place,
+                ]);
+            }
+            Err(error) => {
+                let none = String::new;
+                let state = format!("no answer ({error})");
+                table.row([
+                    app.app.clone(),
+                    app.pid.to_string(),
+                    state,
+                    none(),
+                    none(),
+                    none(),
+                    none(),
+                    place,
+                ]);
+            }
+        }
+    }
+    table.render()
+}
+
+/// To the two largest units, so that columns stay narrow.
+fn duration(ms: u64) -> String {
+    let whole = if ms < 10_000 {
+        Duration::from_millis(ms)
+    } else {
+        Duration::from_secs(ms / 1000)
+    };
+    let text = humantime::format_duration(whole).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+fn size(bytes: u64) -> String {
+    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_uptimes_stay_short() {
+        assert_eq!(duration(1_234), "1s 234ms");
+        assert_eq!(duration(61_500), "1m 1s");
+        assert_eq!(duration(90_061_000), "1day 1h");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let mut table = Table::new(&["a", "bb"]);
+        table.row(["long cell".into(), "x".into()]);
+        assert_eq!(table.render(), "a          bb\nlong cell  x\n");
+    }
+}

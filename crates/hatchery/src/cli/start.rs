@@ -1,0 +1,176 @@
+//! `start`: this process becomes the master, or a daemon's launcher, or the whole application at
+//! once (`--single`); or only checks (`--check`).
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use hatchery_master::settings::Settings;
+use hatchery_master::{Emitted, Launch, Outcome};
+use hatchery_sys::process;
+
+use super::args::Invocation;
+use super::{daemon, places};
+use crate::application::{Application, Identity, Role};
+use crate::config::{self, Config, Sources};
+use crate::serve::Limits;
+use crate::{App, runtime};
+
+/// Everything that an invocation resolves before it acts.
+struct Prepared {
+    binary: PathBuf,
+    base_dir: PathBuf,
+    run_dir: PathBuf,
+    config: Config,
+    settings: Settings,
+}
+
+/// Does what the flags ask for.
+pub(super) fn start(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
+    let prepared = prepare(&app, invocation)?;
+    if invocation.check {
+        return check(&app, invocation, &prepared);
+    }
+    if invocation.single {
+        return run_single(app, prepared);
+    }
+    if invocation.daemon {
+        daemon::start(&prepared.binary, &prepared.run_dir, app.package.name)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    run_master(&app, invocation, prepared)
+}
+
+/// Reads and checks the whole configuration.
+fn prepare(app: &App, invocation: &Invocation) -> anyhow::Result<Prepared> {
+    let base_dir = places::base_dir(invocation.base_dir.as_deref(), app.package.manifest_dir)?;
+    let run_dir = places::run_dir(invocation.run_dir.as_deref(), &base_dir)?;
+    let config = Config::load(&Sources {
+        env: invocation.env.clone(),
+        flags: invocation.overrides(),
+        ..Sources::new(&base_dir)
+    })?;
+    app.check_sections(&config)?;
+    let settings = config::settings(&config)?;
+    Ok(Prepared {
+        binary: places::executable()?,
+        base_dir,
+        run_dir,
+        config,
+        settings,
+    })
+}
+
+/// `--check`: says that all is well, or (to a master that prepares a reload) what would be run.
+fn check(app: &App, invocation: &Invocation, prepared: &Prepared) -> anyhow::Result<ExitCode> {
+    if let Some(fd) = invocation.emit_fd {
+        let config = serde_json::from_slice(&prepared.config.to_json())?;
+        let emitted = Emitted {
+            settings: prepared.settings.clone(),
+            config,
+        };
+        let mut file = std::fs::File::from(process::take_fd(fd).context("--emit-fd")?);
+        file.write_all(&serde_json::to_vec(&emitted)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let files: Vec<_> = prepared
+        .config
+        .files()
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    let files = if files.is_empty() {
+        "no configuration file".into()
+    } else {
+        files.join(", ")
+    };
+    println!(
+        "{} {}: the configuration is good (env {}; {files} in {})",
+        app.package.name,
+        app.package.version,
+        prepared.config.env(),
+        prepared.base_dir.display(),
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
+    let limits: Limits = prepared.config.section("http")?;
+    let identity = Identity {
+        role: Role::Single,
+        slot: Some(0),
+        instance: 0,
+        generation: 0,
+        workers: 1,
+    };
+    let env = prepared.config.env().to_owned();
+    let application = Application::new(app.package, env, identity, prepared.config);
+    let router = (app.router)(&application).map_err(|error| anyhow::anyhow!(error))?;
+    let agent = app.agent.map(|hook| (hook, application));
+    runtime::run_single(&prepared.settings, limits, router, agent)
+}
+
+fn run_master(app: &App, invocation: &Invocation, prepared: Prepared) -> anyhow::Result<ExitCode> {
+    let package = app.package;
+    let ready_fd = match invocation.ready_fd {
+        Some(fd) => {
+            daemon::detach();
+            Some(process::take_fd(fd).context("--ready-fd")?)
+        }
+        None => None,
+    };
+    let binary = prepared.binary.clone();
+    let outcome = hatchery_master::run(Launch {
+        app: package.name.to_owned(),
+        env: prepared.config.env().to_owned(),
+        version: package.version.to_owned(),
+        title: invocation
+            .title
+            .clone()
+            .unwrap_or_else(|| package.name.to_owned()),
+        check_args: check_args(invocation, &prepared),
+        config: prepared.config.to_json(),
+        settings: prepared.settings,
+        base_dir: prepared.base_dir,
+        run_dir: prepared.run_dir,
+        binary: prepared.binary,
+        ready_fd,
+    })?;
+    match outcome {
+        Outcome::Stopped => Ok(ExitCode::SUCCESS),
+        Outcome::Restart => {
+            let environment: Vec<_> = std::env::vars_os().collect();
+            Err(process::exec(&binary, &same_arguments(), &environment))
+                .with_context(|| format!("cannot start {} again", binary.display()))
+        }
+    }
+}
+
+/// Flags with which `--check` sees what this master sees, wherever it is run and whatever the
+/// environment says by then: the environment's name is resolved once.
+fn check_args(invocation: &Invocation, prepared: &Prepared) -> Vec<OsString> {
+    Invocation {
+        env: Some(prepared.config.env().to_owned()),
+        base_dir: Some(prepared.base_dir.clone()),
+        run_dir: Some(prepared.run_dir.clone()),
+        ..invocation.clone()
+    }
+    .config_arguments()
+}
+
+/// This process's arguments, without what is true only once: nobody waits for a daemon's second
+/// start.
+fn same_arguments() -> Vec<OsString> {
+    let mut arguments = Vec::new();
+    let mut given = std::env::args_os();
+    while let Some(argument) = given.next() {
+        if argument == "--ready-fd" {
+            given.next();
+        } else {
+            arguments.push(argument);
+        }
+    }
+    arguments
+}

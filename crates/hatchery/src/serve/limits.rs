@@ -1,0 +1,203 @@
+//! The `[http]` table: what a client may take of a worker.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+/// Most serving threads in a worker.
+pub(crate) const THREADS_MAX: u32 = 16;
+
+/// hyper's least read buffer, bytes.
+const HEADER_BYTES_MIN: u64 = 8 * 1024;
+
+/// What a client may take of a worker, and how requests are served.
+///
+/// Durations and sizes are strings in the configuration (`"10s"`, `"64KiB"`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// From a connection's start, or a request's first byte, to the end of its header. Checked
+    /// about four times a second.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    /// How long a connection may stay idle between two requests.
+    #[serde(with = "duration")]
+    pub keep_alive_timeout: Duration,
+    /// Most open connections of one worker. Beyond it, clients wait in the listener's queue.
+    pub max_connections: u32,
+    /// Serving threads of one worker, 1 to 16.
+    pub threads: u32,
+    /// Whether HTTP/2 (by prior knowledge) is served beside HTTP/1.1.
+    pub http2: bool,
+    /// Longest request header, at least 8 KiB.
+    #[serde(with = "size")]
+    pub max_header_bytes: u64,
+    /// Most header fields of a request.
+    pub max_headers: u32,
+    /// Longest request body that extractors read; a longer one is answered 413.
+    #[serde(with = "size")]
+    pub body_limit: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            max_connections: 10_000,
+            threads: 1,
+            http2: true,
+            max_header_bytes: 64 * 1024,
+            max_headers: 100,
+            body_limit: 2 * 1024 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// Checks what the types cannot: every complaint is a key of this table and a sentence.
+    pub fn validate(&self) -> Result<(), Vec<(&'static str, String)>> {
+        let mut complaints = Vec::new();
+        let mut check = |holds: bool, key, sentence: String| {
+            if !holds {
+                complaints.push((key, sentence));
+            }
+        };
+        check(
+            !self.header_timeout.is_zero(),
+            "header_timeout",
+            "must be longer than 0s".into(),
+        );
+        check(
+            !self.keep_alive_timeout.is_zero(),
+            "keep_alive_timeout",
+            "must be longer than 0s".into(),
+        );
+        check(
+            self.max_connections > 0,
+            "max_connections",
+            "must be at least 1".into(),
+        );
+        check(
+            (1..=THREADS_MAX).contains(&self.threads),
+            "threads",
+            format!("must be 1 to {THREADS_MAX}"),
+        );
+        check(
+            (HEADER_BYTES_MIN..=u64::from(u32::MAX)).contains(&self.max_header_bytes),
+            "max_header_bytes",
+            "must be 8KiB to 4GiB".into(),
+        );
+        check(
+            (1..=10_000).contains(&self.max_headers),
+            "max_headers",
+            "must be 1 to 10000".into(),
+        );
+        check(
+            usize::try_from(self.body_limit).is_ok(),
+            "body_limit",
+            "is more than this machine can address".into(),
+        );
+        if complaints.is_empty() {
+            Ok(())
+        } else {
+            Err(complaints)
+        }
+    }
+
+    /// The share of `max_connections` of one of `threads` serving threads, at least 1.
+    pub(crate) fn connections_per_thread(&self) -> usize {
+        usize::try_from(self.max_connections.div_ceil(self.threads.max(1))).unwrap_or(usize::MAX)
+    }
+}
+
+/// Durations as people write them.
+mod duration {
+    use super::{Deserialize, Duration};
+    use serde::{Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&humantime::format_duration(*value))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        let text = String::deserialize(from)?;
+        humantime::parse_duration(&text)
+            .map_err(|error| D::Error::custom(format_args!("{text:?} is no duration: {error}")))
+    }
+}
+
+/// Sizes in bytes as people write them.
+mod size {
+    use super::{ByteSize, Deserialize};
+    use serde::{Deserializer, Serializer, de::Error};
+
+    // `with` passes a reference, whatever the type.
+    #[expect(clippy::trivially_copy_pass_by_ref)]
+    pub(super) fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+        // The short form rounds (2.5 MiB for 2,600,000); what does not fit it is written in bytes.
+        let short = ByteSize(*value).display().iec().to_string();
+        match short.parse::<ByteSize>() {
+            Ok(read) if read.as_u64() == *value => to.serialize_str(&short),
+            _ => to.collect_str(&format_args!("{value}B")),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(from)?;
+        match text.parse::<ByteSize>() {
+            Ok(size) => Ok(size.as_u64()),
+            Err(error) => Err(D::Error::custom(format_args!(
+                "{text:?} is no size in bytes: {error}"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_write_durations_and_sizes() {
+        let limits: Limits = toml::from_str(
+            "header_timeout = \"1m 30s\"\nmax_header_bytes = \"16KiB\"\nbody_limit = \"2600001B\"",
+        )
+        .unwrap();
+        assert_eq!(limits.header_timeout, Duration::from_secs(90));
+        assert_eq!(limits.max_header_bytes, 16 * 1024);
+        assert_eq!(
+            limits.keep_alive_timeout,
+            Limits::default().keep_alive_timeout
+        );
+        let again: Limits = toml::from_str(&toml::to_string(&limits).unwrap()).unwrap();
+        assert_eq!(again, limits);
+    }
+
+    #[test]
+    fn unknown_keys_and_rubbish_are_refused() {
+        assert!(toml::from_str::<Limits>("header_timout = \"1s\"").is_err());
+        assert!(toml::from_str::<Limits>("header_timeout = \"soon\"").is_err());
+        assert!(toml::from_str::<Limits>("body_limit = \"much\"").is_err());
+    }
+
+    #[test]
+    fn complaints_name_their_keys() {
+        assert_eq!(Limits::default().validate(), Ok(()));
+        let wrong = Limits {
+            threads: 17,
+            max_connections: 0,
+            max_header_bytes: 1,
+            ..Limits::default()
+        };
+        let keys: Vec<_> = wrong
+            .validate()
+            .unwrap_err()
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
+        assert_eq!(keys, ["max_connections", "threads", "max_header_bytes"]);
+    }
+}

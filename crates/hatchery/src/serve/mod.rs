@@ -1,0 +1,30 @@
+//! A worker's HTTP serving: listeners, connections, time-outs and the drain.
+//!
+//! One [`Server`] a thread, on a current-thread runtime of its own. It accepts, ticks the
+//! instance's page and sweeps its connections for time-outs, all in one loop, so that the tick
+//! proves that requests can be served. Each connection is one hand-written future
+//! ([`connection`]) around hyper; there is no task, timer or lock for a request.
+//!
+//! - [`limits`]: the `[http]` table of the configuration.
+//! - [`server`]: the loop: accept, tick, sweep, drain.
+//! - [`connection`], [`sniff`], [`io`]: one connection, from its first byte to its last.
+//! - [`service`], [`body`]: one request: counters, panics, `Connection: close`.
+//! - [`registry`], [`verdict`]: who is connected, and who has to go.
+
+mod body;
+mod connection;
+mod io;
+mod limits;
+mod listener;
+mod registry;
+mod server;
+mod service;
+mod sniff;
+mod state;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub(crate) use connection::{Heir, Taken};
+pub use limits::Limits;
+pub(crate) use server::{Ended, Order, Server, Setup};

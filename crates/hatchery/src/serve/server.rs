@@ -1,0 +1,363 @@
+//! The loop of one serving thread: accept, tick, sweep, drain.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use bytes::Bytes;
+use hatchery_sys::clock::monotonic_ms;
+use hatchery_sys::page::StatsPage;
+use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use super::Limits;
+use super::connection::{Common, Heir};
+use super::listener::{Listener, Waiting};
+use super::state::Thread;
+use super::verdict::{Patience, millis};
+
+/// Most connections accepted before others have their turn.
+const BATCH: usize = 32;
+
+/// Most connections accepted from a queue that is emptied: more than a listener's longest queue.
+const REST_MAX: usize = 16 * 1024;
+
+/// How long nothing is accepted after the system refused (no descriptors, no memory).
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a draining thread looks whom it can close.
+const DRAIN_BEAT: Duration = Duration::from_millis(25);
+
+/// What a serving thread needs.
+pub(crate) struct Setup {
+    /// The thread's number, from 0.
+    pub(crate) index: usize,
+    /// Its own descriptors of the listeners.
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) router: Router,
+    pub(crate) limits: Limits,
+    /// Where it ticks and counts.
+    pub(crate) page: Arc<StatsPage>,
+    /// How often it ticks.
+    pub(crate) heartbeat: Duration,
+    /// How long idle connections are kept while draining.
+    pub(crate) idle_grace: Duration,
+    /// Who takes idle connections over when the thread drains. They are closed without one.
+    pub(crate) heir: Option<Heir>,
+    /// What it is told from outside.
+    pub(crate) orders: mpsc::Receiver<Order>,
+}
+
+/// What a serving thread is told.
+pub(crate) enum Order {
+    /// Finish what you have.
+    Drain {
+        /// When to give up.
+        limit: Duration,
+        /// Whether somebody else serves the listeners' queues. If not, they are emptied first.
+        successor: bool,
+    },
+    /// Accept all that waits in this listener, then close it.
+    Adopt {
+        listener: OwnedFd,
+        /// Gets the number of connections.
+        done: Box<dyn FnOnce(u32) + Send>,
+    },
+}
+
+/// How a drain has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// No connection is left.
+    Drained,
+    /// Its time was over, and so many connections are left.
+    Cut(usize),
+}
+
+/// One serving thread.
+pub(crate) struct Server {
+    common: Rc<Common>,
+    thread: Arc<Thread>,
+    index: usize,
+    listeners: Vec<Listener>,
+    connections_max: usize,
+    patience: Patience,
+    idle_grace: Duration,
+    orders: Option<mpsc::Receiver<Order>>,
+    beat: Interval,
+    /// When the loop ticked last, by the machine's clock.
+    ticked_ms: u64,
+    /// Until when nothing is accepted.
+    paused_until: Option<Instant>,
+    /// Whether the system refused the last time: one line is written for a series of refusals.
+    is_refused: bool,
+    drain: Option<Drain>,
+}
+
+struct Drain {
+    /// By the thread's clock.
+    begun_ms: u64,
+    deadline: Option<Instant>,
+}
+
+impl Server {
+    /// Registers the listeners with the runtime that this is called in.
+    pub(crate) fn new(setup: Setup) -> io::Result<Self> {
+        let Setup {
+            index,
+            router,
+            limits,
+            page,
+            heartbeat,
+            idle_grace,
+            heir,
+            orders,
+            ..
+        } = setup;
+        let listeners = setup
+            .listeners
+            .into_iter()
+            .map(Listener::register)
+            .collect::<io::Result<_>>()?;
+        let thread = Thread::new(page);
+        Ok(Self {
+            common: Rc::new(Common::new(&limits, router, Arc::clone(&thread), heir)),
+            thread,
+            index,
+            listeners,
+            connections_max: limits.connections_per_thread(),
+            patience: Patience::new(&limits),
+            idle_grace,
+            orders: Some(orders),
+            beat: beat(heartbeat),
+            ticked_ms: monotonic_ms(),
+            paused_until: None,
+            is_refused: false,
+            drain: None,
+        })
+    }
+
+    /// Serves until a drain has ended.
+    pub(crate) async fn run(mut self) -> Ended {
+        loop {
+            if let Some(ended) = self.ended() {
+                return ended;
+            }
+            let open_max = if self.drain.is_some() {
+                1
+            } else {
+                self.connections_max
+            };
+            let is_full = self.thread.open() >= open_max;
+            let may_accept = !is_full && self.paused_until.is_none() && self.drain.is_none();
+            let thread = Arc::clone(&self.thread);
+            tokio::select! {
+                biased;
+                _ = self.beat.tick() => self.tick(),
+                order = next(&mut self.orders) => self.follow(order),
+                () = thread.below(open_max), if is_full => {}
+                () = sleep_until(self.paused_until) => self.paused_until = None,
+                accepted = accept(&self.listeners, &self.common, self.connections_max),
+                    if may_accept =>
+                {
+                    match accepted {
+                        Ok(count) => {
+                            self.is_refused = false;
+                            if count >= BATCH {
+                                tokio::task::yield_now().await;
+                            }
+                        }
+                        Err(error) => self.pause(&error),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says that the loop turns, and looks who has been here for too long.
+    fn tick(&mut self) {
+        let now_ms = monotonic_ms();
+        self.thread.page().tick(self.index, now_ms);
+        // What this loop has slept through is not its clients' time.
+        let period_ms = millis(self.beat.period()).max(1);
+        self.thread
+            .advance(now_ms.saturating_sub(self.ticked_ms).min(2 * period_ms));
+        self.ticked_ms = now_ms;
+        let patience = match &self.drain {
+            None => self.patience,
+            Some(drain) => {
+                let age = self.thread.clock_ms().saturating_sub(drain.begun_ms);
+                self.patience
+                    .draining(Duration::from_millis(age), self.idle_grace)
+            }
+        };
+        self.common.registry.sweep(&patience);
+    }
+
+    fn follow(&mut self, order: Option<Order>) {
+        match order {
+            None => self.orders = None,
+            Some(Order::Drain { limit, successor }) => self.begin_drain(limit, successor),
+            Some(Order::Adopt { listener, done }) => match Waiting::new(listener) {
+                Ok(waiting) => done(u32::try_from(self.empty(&waiting)).unwrap_or(u32::MAX)),
+                Err(error) => {
+                    eprintln!("cannot adopt a listener: {error}");
+                    done(0);
+                }
+            },
+        }
+    }
+
+    /// Begins to drain; told again, the earlier deadline holds.
+    fn begin_drain(&mut self, limit: Duration, successor: bool) {
+        let deadline = Instant::now().checked_add(limit);
+        if let Some(drain) = &mut self.drain {
+            drain.deadline = earlier(drain.deadline, deadline);
+            return;
+        }
+        if !self.common.has_heir() {
+            self.thread.set_closing();
+        }
+        for listener in std::mem::take(&mut self.listeners) {
+            match listener.deregister() {
+                Ok(waiting) if !successor => {
+                    self.empty(&waiting);
+                }
+                Ok(_) => {}
+                Err(error) => eprintln!("cannot take a listener out of the loop: {error}"),
+            }
+        }
+        self.drain = Some(Drain {
+            begun_ms: self.thread.clock_ms(),
+            deadline,
+        });
+        if self.common.has_heir() {
+            self.common.registry.dismiss();
+        }
+        self.beat = beat(self.beat.period().min(DRAIN_BEAT));
+        self.tick();
+    }
+
+    /// Accepts all that waits, whatever the limit of connections: nobody else would.
+    fn empty(&self, waiting: &Waiting) -> usize {
+        let mut accepted = 0;
+        for _ in 0..REST_MAX {
+            match waiting.accept() {
+                Ok(stream) => {
+                    self.common.serve(stream, Bytes::new());
+                    accepted += 1;
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        eprintln!("cannot empty a listener's queue: {error}");
+                    }
+                    break;
+                }
+            }
+        }
+        accepted
+    }
+
+    fn pause(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.is_refused, true) {
+            eprintln!("cannot accept connections, trying again every {PAUSE:?}: {error}");
+        }
+        self.paused_until = Some(Instant::now() + PAUSE);
+    }
+
+    fn ended(&self) -> Option<Ended> {
+        let drain = self.drain.as_ref()?;
+        match self.thread.open() {
+            0 => Some(Ended::Drained),
+            open if drain
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline) =>
+            {
+                Some(Ended::Cut(open))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The next order; never, when nobody can give one any more.
+async fn next(orders: &mut Option<mpsc::Receiver<Order>>) -> Option<Order> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until then; for ever without a time.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Accepts and serves what has come: at least one connection, at most a batch.
+async fn accept(listeners: &[Listener], common: &Rc<Common>, open_max: usize) -> io::Result<usize> {
+    std::future::poll_fn(|cx| {
+        let mut accepted = 0;
+        for listener in listeners {
+            match poll_accept(listener, common, open_max, &mut accepted, cx) {
+                // The others are asked in the next turn.
+                Poll::Ready(result) => return Poll::Ready(result.map(|()| accepted)),
+                Poll::Pending => {}
+            }
+        }
+        if accepted == 0 {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(accepted))
+        }
+    })
+    .await
+}
+
+/// Accepts from one listener until nothing waits (pending) or no more may be accepted (ready).
+fn poll_accept(
+    listener: &Listener,
+    common: &Rc<Common>,
+    open_max: usize,
+    accepted: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while *accepted < BATCH && common.thread.open() < open_max {
+        match ready!(listener.poll_accept(cx)) {
+            Ok(stream) => common.serve(stream, Bytes::new()),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+        *accepted += 1;
+    }
+    Poll::Ready(Ok(()))
+}
+
+/// Whether the error of an `accept` is that of a connection that ended while it waited.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+fn beat(period: Duration) -> Interval {
+    let mut beat = tokio::time::interval(period.max(Duration::from_millis(1)));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,148 @@
+//! One request: into the router, and its response out of it.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use http::header::{CONNECTION, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tower_service::Service as _;
+
+use super::body::{RequestBody, ResponseBody};
+use super::state::{InFlight, Shared};
+
+/// What extractors of axum read at most when nothing else is said, in bytes.
+const AXUM_BODY_LIMIT: u64 = 2 * 1024 * 1024;
+
+/// A connection's way into the router.
+#[derive(Debug)]
+pub(super) struct Service {
+    /// In a cell because the router's `call` wants `&mut`, though it changes nothing.
+    router: RefCell<Router>,
+    body_limit: Option<DefaultBodyLimit>,
+    shared: Arc<Shared>,
+}
+
+/// The limit to put on each request with a body; none when it is axum's own.
+pub(super) fn body_limit(bytes: u64) -> Option<DefaultBodyLimit> {
+    let limit = usize::try_from(bytes).unwrap_or(usize::MAX);
+    (bytes != AXUM_BODY_LIMIT).then(|| DefaultBodyLimit::max(limit))
+}
+
+impl Service {
+    pub(super) fn new(
+        router: Router,
+        body_limit: Option<DefaultBodyLimit>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            router: RefCell::new(router),
+            body_limit,
+            shared,
+        }
+    }
+
+    fn body(&self, incoming: Incoming) -> Body {
+        if incoming.is_end_stream() {
+            // Most requests have none; this one needs no box.
+            Body::empty()
+        } else if self.shared.is_http2() {
+            Body::new(incoming)
+        } else {
+            Body::new(RequestBody::new(incoming, Arc::clone(&self.shared)))
+        }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = http::Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Serving;
+
+    fn call(&self, request: Request<Incoming>) -> Serving {
+        let in_flight = InFlight::begin(&self.shared);
+        let is_connect = request.method() == Method::CONNECT;
+        let has_body = !request.body().is_end_stream();
+        let mut request = request.map(|incoming| self.body(incoming));
+        if let (true, Some(limit)) = (has_body, self.body_limit) {
+            limit.apply(&mut request);
+        }
+        // Handlers run in the future, but layers and plain services may do work in `call`.
+        let call = AssertUnwindSafe(|| self.router.borrow_mut().call(request));
+        Serving {
+            route: catch_unwind(call).ok(),
+            in_flight: Some(in_flight),
+            is_connect,
+        }
+    }
+}
+
+/// The future of one response.
+pub(super) struct Serving {
+    /// `None` when the router panicked before it gave one.
+    route: Option<RouteFuture<Infallible>>,
+    in_flight: Option<InFlight>,
+    is_connect: bool,
+}
+
+impl Future for Serving {
+    type Output = Result<http::Response<ResponseBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let mut response = ready!(this.poll_route(cx));
+        // A future that is polled after its end is hyper's mistake; it gets no answer.
+        let Some(in_flight) = this.in_flight.take() else {
+            return Poll::Pending;
+        };
+        let shared = in_flight.shared();
+        let status = response.status();
+        let is_upgrade =
+            status == StatusCode::SWITCHING_PROTOCOLS || (this.is_connect && status.is_success());
+        if is_upgrade {
+            shared.release();
+        } else if shared.thread().is_closing() && !shared.is_http2() {
+            response
+                .headers_mut()
+                .insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Poll::Ready(Ok(response.map(|body| ResponseBody::new(body, in_flight))))
+    }
+}
+
+impl Serving {
+    /// A panic is answered 500. The panic hook has written its message to stderr by then.
+    fn poll_route(&mut self, cx: &mut Context<'_>) -> Poll<Response> {
+        let Some(route) = &mut self.route else {
+            return Poll::Ready(internal_server_error());
+        };
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(route).poll(cx))) {
+            Ok(poll) => poll.map(|Ok(response)| response),
+            Err(_) => {
+                // What the handler held is in an unknown state: drop it now, and let a panic in
+                // one of its destructors not take the connection with it.
+                let rest = self.route.take();
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
+                Poll::Ready(internal_server_error())
+            }
+        }
+    }
+}
+
+fn internal_server_error() -> Response {
+    let mut response = Response::new(Body::from("Internal Server Error"));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, text);
+    response
+}

@@ -1,0 +1,330 @@
+//! What a connection's parts, and a serving thread's connections, tell each other.
+//!
+//! All of it is written by the serving thread, except the count of open connections: a socket
+//! that was upgraded may end on any thread. The atomics are there for that, and so that the I/O
+//! stays `Send` as upgrades demand; relaxed loads and stores cost what plain ones do.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use hatchery_sys::page::StatsPage;
+use tokio::sync::Notify;
+
+/// One serving thread, as its connections see it.
+#[derive(Debug)]
+pub(super) struct Thread {
+    page: Arc<StatsPage>,
+    /// Milliseconds in which this thread's loop was turning.
+    clock_ms: AtomicU64,
+    open: AtomicUsize,
+    /// Whether responses say that they are the last of their connection.
+    closing: AtomicBool,
+    /// Whether somebody waits in `fell`: most of the time nobody does, and a notification costs.
+    watched: AtomicBool,
+    fell: Notify,
+}
+
+impl Thread {
+    pub(super) fn new(page: Arc<StatsPage>) -> Arc<Self> {
+        Arc::new(Self {
+            page,
+            clock_ms: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            closing: AtomicBool::new(false),
+            watched: AtomicBool::new(false),
+            fell: Notify::new(),
+        })
+    }
+
+    pub(super) fn page(&self) -> &StatsPage {
+        &self.page
+    }
+
+    pub(super) fn clock_ms(&self) -> u64 {
+        self.clock_ms.load(Ordering::Relaxed)
+    }
+
+    /// Lets time pass. Time in which the loop did not turn must not be passed here: clients are
+    /// not punished for what this process slept.
+    pub(super) fn advance(&self, by_ms: u64) {
+        self.clock_ms
+            .store(self.clock_ms().saturating_add(by_ms), Ordering::Relaxed);
+    }
+
+    /// Connections that are open, upgraded ones included.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
+    /// From now on each HTTP/1.1 response is its connection's last, and says so.
+    pub(super) fn set_closing(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until there are fewer open connections than `limit`.
+    pub(super) async fn below(&self, limit: usize) {
+        // `SeqCst` on both sides: either the one that closes sees `watched`, or this sees that
+        // it closed.
+        self.watched.store(true, Ordering::SeqCst);
+        while self.open.load(Ordering::SeqCst) >= limit {
+            self.fell.notified().await;
+        }
+        self.watched.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Where a connection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// Nothing was received yet.
+    New,
+    /// A request's header is being received.
+    Header,
+    /// At least one request is in flight.
+    Busy,
+    /// Between two requests.
+    Idle,
+    /// HTTP/2: it was told to go away.
+    Leaving,
+    /// All is answered; what the client still sends is read and thrown away.
+    Lingering,
+}
+
+impl Phase {
+    const ALL: [Self; 6] = [
+        Self::New,
+        Self::Header,
+        Self::Busy,
+        Self::Idle,
+        Self::Leaving,
+        Self::Lingering,
+    ];
+}
+
+/// What the thread's sweep wants of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Request {
+    /// Nothing.
+    None,
+    /// Go if you are idle, politely.
+    Leave,
+    /// Go as soon as you are idle.
+    LeaveSoon,
+    /// Go now.
+    Drop,
+}
+
+impl Request {
+    const ALL: [Self; 4] = [Self::None, Self::Leave, Self::LeaveSoon, Self::Drop];
+}
+
+/// How far the request's body has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Reading {
+    /// To its end, or there was none.
+    Done,
+    /// Somebody holds it.
+    Open,
+    /// It was dropped before its end: more of it may be under way.
+    Cut,
+}
+
+/// One connection, as its I/O, its service, its driver and the sweep see it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    thread: Arc<Thread>,
+    phase: AtomicU8,
+    since_ms: AtomicU64,
+    request: AtomicU8,
+    in_flight: AtomicU32,
+    served: AtomicBool,
+    reading: AtomicU8,
+    /// Whether the last write found the socket's buffer full.
+    blocked: AtomicBool,
+    /// Whether shutting down the I/O does nothing: the driver decides what becomes of the socket.
+    held: AtomicBool,
+    http2: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(thread: &Arc<Thread>) -> Arc<Self> {
+        Arc::new(Self {
+            thread: Arc::clone(thread),
+            phase: AtomicU8::new(Phase::New as u8),
+            since_ms: AtomicU64::new(thread.clock_ms()),
+            request: AtomicU8::new(Request::None as u8),
+            in_flight: AtomicU32::new(0),
+            served: AtomicBool::new(false),
+            reading: AtomicU8::new(Reading::Done as u8),
+            blocked: AtomicBool::new(false),
+            held: AtomicBool::new(true),
+            http2: AtomicBool::new(false),
+        })
+    }
+
+    pub(super) fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        Phase::ALL[usize::from(self.phase.load(Ordering::Relaxed))]
+    }
+
+    /// Milliseconds (of the thread's clock) since the phase began.
+    pub(super) fn age_ms(&self) -> u64 {
+        self.thread
+            .clock_ms()
+            .saturating_sub(self.since_ms.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Relaxed);
+        self.since_ms
+            .store(self.thread.clock_ms(), Ordering::Relaxed);
+    }
+
+    /// Bytes have come from the client.
+    pub(super) fn received(&self) {
+        // In HTTP/2 they need not be of a request.
+        if matches!(self.phase(), Phase::New | Phase::Idle) && !self.is_http2() {
+            self.enter(Phase::Header);
+        }
+    }
+
+    /// Asks something of the driver; the caller wakes it.
+    pub(super) fn ask(&self, request: Request) {
+        self.request.store(request as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn asked(&self) -> Request {
+        Request::ALL[usize::from(self.request.load(Ordering::Relaxed))]
+    }
+
+    /// Whether hyper can be made to give this connection back: nothing is in flight, the last
+    /// response is written, and at least one request was served (before that, hyper would answer
+    /// what it has begun to read instead of giving it back).
+    pub(super) fn is_removable(&self) -> bool {
+        matches!(self.phase(), Phase::Idle | Phase::Header)
+            && self.in_flight.load(Ordering::Relaxed) == 0
+            && self.served.load(Ordering::Relaxed)
+            && !self.blocked.load(Ordering::Relaxed)
+            && self.reading.load(Ordering::Relaxed) != Reading::Open as u8
+    }
+
+    /// A second driver begins with what the first has left.
+    pub(super) fn begin_anew(&self) {
+        self.served.store(false, Ordering::Relaxed);
+        self.enter(Phase::New);
+    }
+
+    pub(super) fn set_blocked(&self, blocked: bool) {
+        if self.blocked.load(Ordering::Relaxed) != blocked {
+            self.blocked.store(blocked, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// From now on a shutdown of the I/O reaches the socket.
+    pub(super) fn release(&self) {
+        self.held.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+
+    /// It is an HTTP/2 connection, without a request so far.
+    pub(super) fn set_http2(&self) {
+        self.http2.store(true, Ordering::Relaxed);
+        self.release();
+        self.enter(Phase::Idle);
+    }
+
+    pub(super) fn body_begun(&self) {
+        self.reading.store(Reading::Open as u8, Ordering::Relaxed);
+    }
+
+    pub(super) fn body_done(&self) {
+        self.reading.store(Reading::Done as u8, Ordering::Relaxed);
+    }
+
+    /// The request's body was dropped, at its end or before.
+    pub(super) fn body_dropped(&self) {
+        if self.reading.load(Ordering::Relaxed) == Reading::Open as u8 {
+            self.reading.store(Reading::Cut as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the client may still be sending a body that nobody reads.
+    pub(super) fn is_cut(&self) -> bool {
+        self.reading.load(Ordering::Relaxed) != Reading::Done as u8
+    }
+}
+
+/// A request that is being served: from its header's end until its response's body is written
+/// to hyper or dropped.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Shared>);
+
+impl InFlight {
+    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+        shared.in_flight.fetch_add(1, Ordering::Relaxed);
+        shared.enter(Phase::Busy);
+        shared.served.store(true, Ordering::Relaxed);
+        shared.body_done();
+        let page = shared.thread.page();
+        page.requests_add(1);
+        page.in_flight_add(1);
+        Self(Arc::clone(shared))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.thread.page().in_flight_sub(1);
+        if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.enter(Phase::Idle);
+        }
+    }
+}
+
+/// An open connection: from accept until its socket is closed or given away.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Shared>);
+
+impl Open {
+    pub(super) fn begin(shared: Arc<Shared>) -> Self {
+        shared.thread.open.fetch_add(1, Ordering::Relaxed);
+        shared.thread.page().connections_add(1);
+        Self(shared)
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let thread = &self.0.thread;
+        thread.page().connections_sub(1);
+        thread.open.fetch_sub(1, Ordering::SeqCst);
+        if thread.watched.load(Ordering::SeqCst) {
+            thread.fell.notify_one();
+        }
+    }
+}

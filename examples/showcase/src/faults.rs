@@ -1,0 +1,108 @@
+//! `POST /faults/*`: everything that can go wrong in a worker, on demand.
+//!
+//! Each fault strikes the worker that answers. Those that end the process never answer.
+#![allow(clippy::unused_async, reason = "a handler is an async function")]
+
+use std::process;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use std::{hint, thread};
+
+use hatchery::Router;
+use hatchery::extract::Query;
+use hatchery::http::StatusCode;
+use hatchery::routing::post;
+use rustix::process::{Signal, getpid, kill_process};
+use serde::Deserialize;
+
+/// Most that one `POST /faults/leak` takes, MiB.
+const LEAK_MB_MAX: usize = 4096;
+
+/// What was leaked; nothing ever takes it out.
+static LEAKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+pub(crate) fn routes() -> Router {
+    Router::new()
+        .route("/faults/panic", post(panic))
+        .route("/faults/abort", post(abort))
+        .route("/faults/exit", post(exit))
+        .route("/faults/segv", post(segv))
+        .route("/faults/spin", post(spin))
+        .route("/faults/block", post(block))
+        .route("/faults/leak", post(leak))
+}
+
+/// A bug in a handler: the client gets a 500, the worker lives on.
+async fn panic() {
+    panic!("a panic was asked for");
+}
+
+async fn abort() {
+    process::abort();
+}
+
+#[derive(Deserialize)]
+struct Exit {
+    #[serde(default)]
+    code: i32,
+}
+
+async fn exit(Query(Exit { code }): Query<Exit>) {
+    process::exit(code);
+}
+
+/// What a wild pointer in a C library does. The standard library's own handler of the signal
+/// takes the first one for a stack overflow, finds that it is none, and puts the default action
+/// back for the next: hence the loop.
+async fn segv() -> StatusCode {
+    loop {
+        if kill_process(getpid(), Signal::SEGV).is_err() {
+            return StatusCode::INTERNAL_SERVER_ERROR;
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Hang {
+    /// How long, milliseconds; absent: for ever.
+    ms: Option<u64>,
+}
+
+/// A busy loop in a handler: the runtime's thread is gone, and a CPU with it.
+async fn spin(Query(Hang { ms }): Query<Hang>) -> &'static str {
+    let started = Instant::now();
+    let limit = ms.map(Duration::from_millis);
+    while limit.is_none_or(|limit| started.elapsed() < limit) {
+        hint::spin_loop();
+    }
+    "spun\n"
+}
+
+/// A blocking call in a handler: the runtime's thread is gone.
+async fn block(Query(Hang { ms }): Query<Hang>) -> &'static str {
+    match ms {
+        Some(ms) => thread::sleep(Duration::from_millis(ms)),
+        None => loop {
+            thread::park();
+        },
+    }
+    "blocked\n"
+}
+
+#[derive(Deserialize)]
+struct Leak {
+    /// How much, MiB.
+    mb: usize,
+}
+
+async fn leak(Query(Leak { mb }): Query<Leak>) -> Result<String, StatusCode> {
+    if mb > LEAK_MB_MAX {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    // Not zeros: those come from the kernel untouched and count for nothing.
+    let block = vec![0xa5_u8; mb << 20];
+    let mut leaked = LEAKED.lock().unwrap_or_else(PoisonError::into_inner);
+    leaked.push(block);
+    let total: usize = leaked.iter().map(Vec::len).sum();
+    Ok(format!("leaked {} MiB so far\n", total >> 20))
+}

@@ -1,0 +1,160 @@
+//! Workers that no longer turn: found by their silence, replaced, and nobody punished in error.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::crash::connection;
+use crate::support::{
+    Builder, Connection, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, alone, wait_until,
+};
+
+const HANG_TIMEOUT: Duration = Duration::from_secs(3);
+const ABORT_GRACE: Duration = Duration::from_millis(500);
+
+/// What a busy machine may add to a limit.
+const SLACK: Duration = Duration::from_secs(2);
+
+fn watchful() -> Builder {
+    Builder::new()
+        .set("cluster.heartbeat_interval", "100ms")
+        .set("cluster.suspect_after", "500ms")
+        .set("cluster.hang_timeout", "3s")
+        .set("cluster.abort_grace", "500ms")
+}
+
+/// Hangs one worker under load and follows it to its end.
+fn is_found_and_replaced(hang: impl FnOnce(&Pool) -> (u32, Option<Connection>)) {
+    let _alone = alone();
+    let pool = watchful().start();
+    let load = Load::start(&pool.target(), Plan::BOTH);
+    let (victim, _waiting) = hang(&pool);
+    let process = Process::of(victim).unwrap();
+    let began = Instant::now();
+
+    pool.wait_status("it is suspect", SOON, |status| {
+        let found = status.workers.iter().find(|worker| worker.pid == victim);
+        found.is_some_and(|worker| worker.state == "suspect")
+    });
+    pool.wait_status("a stand-in serves", SOON, |status| {
+        status.ready().filter(|worker| worker.pid != victim).count() == 4
+    });
+    assert!(
+        process.is_alive(),
+        "the stand-in does not wait for the end of the hung one"
+    );
+    load.serve_more(100);
+    assert!(began.elapsed() < HANG_TIMEOUT, "the others serve meanwhile");
+
+    wait_until("it is gone", SOON, || !process.is_alive());
+    let took = began.elapsed();
+    assert!(
+        took < HANG_TIMEOUT + ABORT_GRACE + SLACK,
+        "it took {took:?}"
+    );
+    let status = pool.wait_whole(SOON);
+    assert!(!status.pids().contains(&victim));
+    load.serve_more(50);
+    load.finish().assert_only_cut_by(&[victim], 6);
+    let pid = format!("pid {victim} ");
+    assert!(
+        pool.output().has(&[&pid, "is gone after", "hang"]),
+        "the log tells why"
+    );
+}
+
+/// Sends a request that hangs the worker, which must not see the connection end before.
+fn hang_by_request(pool: &Pool, fault: &str) -> (u32, Option<Connection>) {
+    let (pid, mut connection) = connection(pool);
+    let request = Request::post(format!("/faults/{fault}"), "");
+    connection.send(&request).unwrap();
+    (pid, Some(connection))
+}
+
+#[test]
+fn a_spinning_worker_is_found_and_replaced() {
+    is_found_and_replaced(|pool| hang_by_request(pool, "spin"));
+}
+
+#[test]
+fn a_blocked_worker_is_found_and_replaced() {
+    is_found_and_replaced(|pool| hang_by_request(pool, "block"));
+}
+
+#[test]
+fn a_stopped_worker_is_found_and_replaced() {
+    is_found_and_replaced(|pool| {
+        let pid = pool.status().worker(1).unwrap().pid;
+        let process = Process::of(pid).unwrap();
+        process.signal(Signal::STOP);
+        wait_until("it is stopped", SOON, || process.is_stopped());
+        (pid, None)
+    });
+}
+
+#[test]
+fn all_workers_hang_at_once_and_the_pool_becomes_whole_again() {
+    let pool = watchful().set("cluster.workers", 2).start();
+    let before = pool.status().pids();
+    for &pid in &before {
+        Process::of(pid).unwrap().signal(Signal::STOP);
+    }
+    pool.wait_status("all are replaced", SOON, |status| {
+        status.is_whole(2) && status.pids().is_disjoint(&before)
+    });
+    assert_eq!(pool.ask(&Request::get("/hello")).status, 200);
+}
+
+#[test]
+fn a_worker_that_recovers_is_never_killed() {
+    let _alone = alone();
+    let pool = watchful().set("cluster.hang_timeout", "60s").start();
+    let load = Load::start(&pool.target(), Plan::BOTH);
+    let (pid, mut connection) = connection(&pool);
+    let answer = connection.request(&Request::post("/faults/spin?ms=2000", ""), REQUEST_LIMIT);
+    assert_eq!(answer.unwrap().text(), "spun\n");
+    pool.wait_whole(SOON);
+    load.serve_more(50);
+    load.finish().assert_flawless();
+    let who = format!("pid {pid} ");
+    assert!(
+        pool.output().has(&[&who, "ready -> suspect"]),
+        "it was noticed"
+    );
+    assert!(
+        !pool.output().has(&[&who, "is gone after", "hang"]),
+        "it was not killed"
+    );
+}
+
+#[test]
+fn a_master_that_stood_still_punishes_nobody() {
+    let _alone = alone();
+    let pool = watchful()
+        .set("cluster.suspect_after", "1s")
+        .set("cluster.hang_timeout", "2s")
+        .start();
+    let before = pool.status();
+    let master = pool.master();
+    master.signal(Signal::STOP);
+    wait_until("the master is stopped", SOON, || master.is_stopped());
+    let stopped = Instant::now();
+    wait_until("two hang limits are over", SOON, || {
+        assert_eq!(
+            pool.ask(&Request::get("/hello")).status,
+            200,
+            "served all the same"
+        );
+        stopped.elapsed() > Duration::from_secs(4)
+    });
+    master.signal(Signal::CONT);
+    let continued = Instant::now();
+    wait_until("another hang limit is over", SOON, || {
+        let now = pool.status();
+        assert_eq!(now.instances(), before.instances(), "nobody is replaced");
+        assert_eq!(now.pids(), before.pids(), "nobody is killed");
+        continued.elapsed() > Duration::from_secs(3)
+    });
+    let after = pool.wait_whole(SOON);
+    assert_eq!(after.agent.unwrap().pid, before.agent.unwrap().pid);
+}
