@@ -13,6 +13,7 @@ use hatchery_ipc::control::Verb as ControlVerb;
 
 use self::args::{EXIT_USAGE, Invocation, Verb};
 use crate::App;
+use crate::config::{ConfigError, Place};
 
 /// Does what the arguments ask. Exit codes: 0 done, 1 failed with the reason on stderr, 2 usage.
 pub(crate) fn run(app: App) -> ExitCode {
@@ -28,9 +29,23 @@ pub(crate) fn run(app: App) -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("{name}: {error:#}");
-            ExitCode::FAILURE
+            if is_usage(&error) {
+                ExitCode::from(EXIT_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
+}
+
+/// Whether a flag's value is what is wrong.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<ConfigError>().is_some_and(|error| {
+        error
+            .problems()
+            .iter()
+            .any(|problem| problem.place().is_some_and(Place::is_flag))
+    })
 }
 
 fn act(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {

@@ -64,6 +64,11 @@ impl Place {
         }
     }
 
+    /// Whether a flag of the command line set it.
+    pub fn is_flag(&self) -> bool {
+        matches!(self.origin, Origin::Flag(_))
+    }
+
     /// The line in the file, from 1.
     pub fn line(&self) -> Option<u32> {
         (self.line > 0).then_some(self.line)

@@ -1,7 +1,6 @@
 //! The agent: background work that exists once.
 
 use std::future::Future;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -17,9 +16,9 @@ use tokio::task::LocalSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::child::Child;
-use super::control::{self, Orders};
+use super::control::Orders;
 use super::shutdown::{Shutdown, ShutdownSender};
-use super::{guarded, with_causes};
+use super::with_causes;
 use crate::app::AgentHook;
 use crate::{Application, BoxError};
 
@@ -51,37 +50,20 @@ pub(crate) fn run_agent(
     build: impl FnOnce(&Child) -> Result<Option<(AgentHook, Application)>, BoxError>,
 ) -> ExitCode {
     let _ = process::set_name(&format!("{:.9} agent", child.app));
-    let hook = match guarded(|| build(&child)) {
-        Ok(hook) => hook,
-        Err(reason) => {
-            child.boot_failed(reason);
-            return ExitCode::FAILURE;
-        }
+    let (control, hook) = match child.boot(build) {
+        Ok(booted) => booted,
+        Err(code) => return code,
+    };
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return child.boot_failed(format!("cannot run: {error}")),
     };
     let (sender, orders) = mpsc::channel(ORDERS_MAX);
-    let started = control::listen(
-        child.master.clone(),
-        child.orphan_grace(),
-        AgentOrders(sender),
-    )
-    .and_then(|orphaned| {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        Ok((runtime, orphaned))
-    });
-    let (runtime, orphaned) = match started {
-        Ok(started) => started,
-        Err(error) => {
-            child.boot_failed(format!("cannot run: {error}"));
-            return ExitCode::FAILURE;
-        }
-    };
+    control.follow(AgentOrders(sender));
     let local = LocalSet::new();
     let ended = runtime.block_on(local.run_until(stay(&child, hook, orders)));
-    orphaned.end_group();
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(()) => ExitCode::FAILURE,
-    }
+    control.end_group();
+    ended
 }
 
 /// Polls the hook beside the agent's own loop. An error of the hook is told here.
@@ -89,14 +71,15 @@ async fn stay(
     child: &Child,
     hook: Option<(AgentHook, Application)>,
     orders: mpsc::Receiver<Duration>,
-) -> Result<(), ()> {
+) -> ExitCode {
     let signals = signal(SignalKind::terminate()).and_then(|term| {
         // Ctrl-C is the master's business: received, so that it does not end the agent.
         Ok((term, signal(SignalKind::interrupt())?))
     });
-    let (term, _interrupt) = signals.map_err(|error: io::Error| {
-        child.boot_failed(format!("cannot receive signals: {error}"));
-    })?;
+    let (term, _interrupt) = match signals {
+        Ok(signals) => signals,
+        Err(error) => return child.boot_failed(format!("cannot receive signals: {error}")),
+    };
     let (sender, shutdown) = Shutdown::new();
     let mut work = pin!(async move {
         match hook {
@@ -107,10 +90,7 @@ async fn stay(
     let mut done = match first_poll(work.as_mut()).await {
         Some(Ok(())) => true,
         None => false,
-        Some(Err(error)) => {
-            child.boot_failed(with_causes(&*error));
-            return Err(());
-        }
+        Some(Err(error)) => return child.boot_failed(with_causes(&*error)),
     };
     child.page.set_threads(1);
     child.page.tick(0, clock::monotonic_ms());
@@ -125,16 +105,16 @@ async fn stay(
                 done = true;
                 if let Err(error) = result {
                     eprintln!("the agent's work has failed: {}", with_causes(&*error));
-                    return Err(());
+                    return ExitCode::FAILURE;
                 }
             }
         }
         // An agent whose work is done stays, unless it is to stop.
         match stay.deadline {
-            Some(_) if done => return Ok(()),
+            Some(_) if done => return ExitCode::SUCCESS,
             Some(deadline) if Instant::now() >= deadline => {
                 eprintln!("the agent's work did not end in time");
-                return Ok(());
+                return ExitCode::SUCCESS;
             }
             _ => {}
         }

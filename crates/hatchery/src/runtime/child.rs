@@ -3,6 +3,7 @@
 use std::env;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,10 @@ use hatchery_ipc::child::{self, ToChild, ToMaster, Welcome};
 use hatchery_ipc::environment as names;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::{memfd, packet, process};
+
+use super::control::Control;
+use super::guarded;
+use crate::BoxError;
 
 /// A process that a master started: its names, its configuration, its descriptors.
 #[derive(Debug)]
@@ -80,14 +85,27 @@ impl Child {
     }
 
     /// How long to go on serving without a master.
-    pub(crate) fn orphan_grace(&self) -> Duration {
+    fn orphan_grace(&self) -> Duration {
         Duration::from_millis(self.welcome.orphan_grace_ms)
     }
 
+    /// Begins to listen to the master, then builds what this process is there for. A failure is
+    /// told, and leaves the exit code.
+    pub(crate) fn boot<T>(
+        &self,
+        build: impl FnOnce(&Self) -> Result<T, BoxError>,
+    ) -> Result<(Control, T), ExitCode> {
+        let control = Control::listen(self.master.clone(), self.orphan_grace())
+            .map_err(|error| self.boot_failed(format!("no thread can be started: {error}")))?;
+        let built = guarded(|| build(self)).map_err(|reason| self.boot_failed(reason))?;
+        Ok((control, built))
+    }
+
     /// Tells the master, and whoever reads the log, why this process cannot start.
-    pub(crate) fn boot_failed(&self, reason: String) {
+    pub(crate) fn boot_failed(&self, reason: String) -> ExitCode {
         eprintln!("cannot start: {reason}");
         self.master.say(&ToMaster::BootFailed { reason });
+        ExitCode::FAILURE
     }
 }
 

@@ -6,8 +6,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::child::Master;
 const ORPHAN_DRAIN: Duration = Duration::from_secs(2);
 
 /// What a process does when its master speaks. Called on the control thread; must not block.
-pub(crate) trait Orders: Send + 'static {
+pub(crate) trait Orders: Send + Sync + 'static {
     /// Finish what you have and end.
     fn drain(&self, limit: Duration, successor: bool);
     /// Accept all that waits in `listener`, then call `done` with the number.
@@ -29,40 +29,54 @@ pub(crate) trait Orders: Send + 'static {
     fn server_did_ready(&self);
 }
 
-/// Whether the master is gone.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Orphaned(Arc<AtomicBool>);
+/// The running thread, as the rest of the process sees it.
+pub(crate) struct Control {
+    shared: Arc<Shared>,
+}
 
-impl Orphaned {
-    /// The end of a process. An orphan takes its group along: nobody else is there to do it.
+struct Shared {
+    /// Who follows the orders; nobody yet while the process boots.
+    orders: OnceLock<Box<dyn Orders>>,
+    /// Whether the master is gone.
+    orphaned: AtomicBool,
+}
+
+impl Control {
+    /// Starts the thread. The first thing that a process does, so that one whose boot takes long
+    /// does not outlive its master.
+    pub(crate) fn listen(master: Master, orphan_grace: Duration) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            orders: OnceLock::new(),
+            orphaned: AtomicBool::new(false),
+        });
+        let theirs = Arc::clone(&shared);
+        thread::Builder::new()
+            .name("hatchery-control".into())
+            .stack_size(128 * 1024)
+            .spawn(move || {
+                obey(&master, &theirs.orders);
+                theirs.orphaned.store(true, Ordering::Release);
+                end_orphan(orphan_grace, &theirs.orders);
+            })?;
+        Ok(Self { shared })
+    }
+
+    /// From now on `orders` are followed. To be called before the process says that it is ready:
+    /// the master gives none before that.
+    pub(crate) fn follow(&self, orders: impl Orders) {
+        let _ = self.shared.orders.set(Box::new(orders));
+    }
+
+    /// The end of the process. An orphan takes its group along: nobody else is there to do it.
     pub(crate) fn end_group(&self) {
-        if self.0.load(Ordering::Acquire) {
+        if self.shared.orphaned.load(Ordering::Acquire) {
             process::kill_own_group();
         }
     }
 }
 
-/// Starts the thread.
-pub(crate) fn listen(
-    master: Master,
-    orphan_grace: Duration,
-    orders: impl Orders,
-) -> io::Result<Orphaned> {
-    let orphaned = Orphaned::default();
-    let flag = orphaned.clone();
-    thread::Builder::new()
-        .name("hatchery-control".into())
-        .stack_size(128 * 1024)
-        .spawn(move || {
-            obey(&master, &orders);
-            flag.0.store(true, Ordering::Release);
-            end_orphan(orphan_grace, &orders);
-        })?;
-    Ok(orphaned)
-}
-
 /// Passes on what the master says, until it is gone (or cannot be understood, which is as bad).
-fn obey(master: &Master, orders: &impl Orders) {
+fn obey(master: &Master, orders: &OnceLock<Box<dyn Orders>>) {
     loop {
         let (message, fds) = match master.hear() {
             Ok(Some(heard)) => heard,
@@ -73,6 +87,7 @@ fn obey(master: &Master, orders: &impl Orders) {
                 return;
             }
         };
+        let Some(orders) = orders.get() else { continue };
         match message {
             ToChild::Drain {
                 limit_ms,
@@ -94,8 +109,12 @@ fn obey(master: &Master, orders: &impl Orders) {
     }
 }
 
-/// Without a master: serve on for the grace, drain for a while, and end whatever still runs.
-fn end_orphan(grace: Duration, orders: &impl Orders) -> ! {
+/// Without a master: serve on for the grace, drain for a while, and end whatever still runs. Who
+/// has not begun to serve has nothing to finish.
+fn end_orphan(grace: Duration, orders: &OnceLock<Box<dyn Orders>>) -> ! {
+    let Some(orders) = orders.get() else {
+        process::kill_own_group()
+    };
     // The pipes have lost their reader: a line written to them would be an error in a handler.
     let _ = process::redirect_to_null(&[1, 2]);
     thread::sleep(grace);

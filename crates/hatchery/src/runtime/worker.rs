@@ -10,9 +10,8 @@ use hatchery_sys::process;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::child::{Child, Master};
-use super::control::{self, Orders};
+use super::control::Orders;
 use super::crew::{Crew, Foreman, Service};
-use super::guarded;
 use crate::BoxError;
 use crate::serve::Limits;
 
@@ -41,12 +40,9 @@ pub(crate) fn run_worker(
 ) -> ExitCode {
     let slot = child.slot.unwrap_or_default();
     let _ = process::set_name(&format!("{:.10} w{slot}", child.app));
-    let (router, limits) = match guarded(|| build(&child)) {
-        Ok(built) => built,
-        Err(reason) => {
-            child.boot_failed(reason);
-            return ExitCode::FAILURE;
-        }
+    let (control, (router, limits)) = match child.boot(build) {
+        Ok(booted) => booted,
+        Err(code) => return code,
     };
     let service = Service {
         router,
@@ -56,18 +52,11 @@ pub(crate) fn run_worker(
         heartbeat: child.heartbeat(),
         idle_grace: child.idle_grace(),
     };
-    let started = Crew::start(&service).and_then(|(crew, foreman)| {
-        let orders = WorkerOrders(foreman.clone());
-        let orphaned = control::listen(child.master.clone(), child.orphan_grace(), orders)?;
-        Ok((crew, foreman, orphaned))
-    });
-    let (crew, foreman, orphaned) = match started {
+    let (crew, foreman) = match Crew::start(&service) {
         Ok(started) => started,
-        Err(error) => {
-            child.boot_failed(format!("cannot serve: {error}"));
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return child.boot_failed(format!("cannot serve: {error}")),
     };
+    control.follow(WorkerOrders(foreman.clone()));
     // The threads have descriptors of their own; these would keep the listeners open.
     drop(service);
     child.master.say(&ToMaster::Ready);
@@ -75,7 +64,7 @@ pub(crate) fn run_worker(
     if cut > 0 {
         eprintln!("{cut} connections were cut: the time to drain was over");
     }
-    orphaned.end_group();
+    control.end_group();
     ExitCode::SUCCESS
 }
 
