@@ -20,8 +20,11 @@ pub mod lexer;
 pub mod manifest;
 pub mod text;
 
-/// Directories that are never part of the tree: made by builds and runs.
-const SKIPPED_DIRECTORIES: &[&str] = &[".git", "target", "run", "__pycache__", "node_modules"];
+/// Directories that are never part of the tree.
+const SKIPPED_DIRECTORIES: &[&str] = &[".git", "target", "__pycache__"];
+
+/// What a running application writes: a directory of this name beside its sources, not among them.
+const RUN_DIRECTORY: &str = "run";
 
 /// Text larger than this is data, not source (Cargo.lock is some tens of KiB).
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -80,8 +83,11 @@ impl Tree {
             };
             let path = format!("{prefix}{name}");
             let kind = entry.file_type()?;
-            if kind.is_dir() && !SKIPPED_DIRECTORIES.contains(&name.as_str()) {
-                self.read_directory(&entry.path(), &format!("{path}/"))?;
+            if kind.is_dir() {
+                let made_by_runs = name == RUN_DIRECTORY && !path.contains("/src/");
+                if !made_by_runs && !SKIPPED_DIRECTORIES.contains(&name.as_str()) {
+                    self.read_directory(&entry.path(), &format!("{path}/"))?;
+                }
             } else if kind.is_file() && entry.metadata()?.len() <= FILE_BYTES_MAX {
                 // What is not UTF-8 is an image or the like. `.git` is a file in a linked tree.
                 if let Ok(text) = String::from_utf8(fs::read(entry.path())?)
