@@ -24,6 +24,21 @@ const DOCUMENTS: &[&str] = &[
 /// A path in backticks is one of the repository when it begins with one of these.
 const PLACES: &[&str] = &[".ci/", "bench/", "crates/", "examples/", "tidy/"];
 
+/// Tables of the configuration: where the type is, its name, and the table's.
+const SETTINGS: &[(&str, &str, &str)] = &[
+    (
+        "crates/hatchery-master/src/settings/mod.rs",
+        "Cluster",
+        "cluster",
+    ),
+    (
+        "crates/hatchery-master/src/settings/listen.rs",
+        "Listen",
+        "listen",
+    ),
+    ("crates/hatchery/src/serve/limits.rs", "Limits", "http"),
+];
+
 /// No tabs, no trailing spaces, one newline at the end.
 pub fn whitespace(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -133,11 +148,57 @@ pub fn code_map(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
+/// Every key of the configuration stands in the README.
+pub fn configuration_keys(tree: &Tree) -> Vec<Problem> {
+    let Some(readme) = tree.file("README.md") else {
+        return Vec::new();
+    };
+    let mut problems = Vec::new();
+    for &(path, name, table) in SETTINGS {
+        let keys = tree.file(path).map(|file| public_fields(&file.text, name));
+        let Some(keys) = keys.filter(|keys| !keys.is_empty()) else {
+            problems.push(Problem {
+                path: path.to_owned(),
+                line: 1,
+                message: format!(
+                    "no `struct {name}` with keys; put SETTINGS in tidy/src/text.rs right"
+                ),
+            });
+            continue;
+        };
+        for key in keys
+            .iter()
+            .filter(|key| !readme.text.contains(&format!("`{key}`")))
+        {
+            let message = format!("the key `{key}` of `[{table}]` is missing; describe it");
+            problems.push(readme.problem(1, message));
+        }
+    }
+    problems
+}
+
+/// The names of a struct's public fields.
+fn public_fields(source: &str, name: &str) -> Vec<String> {
+    let head = format!("pub struct {name} {{");
+    let Some(start) = source.find(&head) else {
+        return Vec::new();
+    };
+    source[start..]
+        .lines()
+        .take_while(|line| *line != "}")
+        .filter_map(|line| line.trim_start().strip_prefix("pub "))
+        .filter_map(|field| field.split_once(':'))
+        .map(|(field, _)| field.to_owned())
+        .collect()
+}
+
 /// Paths of this repository that stand in backticks, with their lines. Fenced blocks are skipped,
-/// and so are patterns (`crates/*`) and commands (`bench/run --rounds 9` names `bench/run`).
+/// and so are patterns (`crates/*`) and commands (`bench/run --rounds 9` names `bench/run`). Below
+/// a heading that names a crate in backticks, `src/…` and `tests/…` are that crate's.
 fn paths_in_backticks(file: &File) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut fenced = false;
+    let mut crate_path = "";
     for (index, line) in file.text.lines().enumerate() {
         if line.trim_start().starts_with("```") {
             fenced = !fenced;
@@ -145,11 +206,22 @@ fn paths_in_backticks(file: &File) -> Vec<(usize, String)> {
         if fenced {
             continue;
         }
+        if line.starts_with('#') {
+            crate_path = line.split('`').nth(1).unwrap_or_default();
+        }
         // The odd pieces are between backticks.
         for piece in line.split('`').skip(1).step_by(2) {
             let path = piece.split_whitespace().next().unwrap_or_default();
             let known = PLACES.iter().any(|place| path.starts_with(place));
-            if known && !path.contains(['*', '{', '<', '…']) {
+            let of_crate = ["src/", "tests/", "examples/"]
+                .iter()
+                .any(|part| path.starts_with(part));
+            if path.contains(['*', '{', '<', '…']) {
+                continue;
+            }
+            if of_crate && !crate_path.is_empty() {
+                found.push((index + 1, format!("{crate_path}/{path}")));
+            } else if known {
                 found.push((index + 1, path.to_owned()));
             }
         }
@@ -196,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_code_map_that_lags_behind_is_found() {
-        let map = "# Map\n`crates/a/src/lib.rs` and `crates/a/src/gone.rs`, `crates/*`\n```\n`crates/no`\n```\n";
+        let map = "# Map\n`src/x.rs` `crates/a/src/lib.rs` and `crates/a/src/gone.rs`, `crates/*`\n```\n`crates/no`\n```\n## `crates/a`: it\n`src/lib.rs` `src/no.rs`\n";
         let tree = Tree::of(&[
             ("ARCHITECTURE.md", map),
             ("crates/a/Cargo.toml", ""),
@@ -205,7 +277,25 @@ mod tests {
         ]);
         assert_eq!(
             places(&code_map(&tree)),
-            ["ARCHITECTURE.md:2", "ARCHITECTURE.md:1"]
+            [
+                "ARCHITECTURE.md:2",
+                "ARCHITECTURE.md:7",
+                "ARCHITECTURE.md:1"
+            ]
         );
+    }
+    #[test]
+    fn a_key_that_the_readme_does_not_explain_is_found() {
+        let fields = "pub struct Cluster {\n    /// Yes.\n    pub known: u32,\n    pub new: u32,\n    private: u32,\n}\n";
+        let tree = Tree::of(&[
+            ("README.md", "`known`\n"),
+            (SETTINGS[0].0, fields),
+            (
+                SETTINGS[1].0,
+                "pub struct Listen {\n    pub known: u32,\n}\n",
+            ),
+        ]);
+        let expected = ["README.md:1", "crates/hatchery/src/serve/limits.rs:1"];
+        assert_eq!(places(&configuration_keys(&tree)), expected);
     }
 }

@@ -100,3 +100,8 @@ fn the_documents_are_there() {
 fn the_code_map_agrees_with_the_tree() {
     assert_none(&text::code_map(tree()));
 }
+
+#[test]
+fn the_readme_explains_every_key() {
+    assert_none(&text::configuration_keys(tree()));
+}
