@@ -24,6 +24,9 @@ const DOCUMENTS: &[&str] = &[
 /// A path in backticks is one of the repository when it begins with one of these.
 const PLACES: &[&str] = &[".ci/", "bench/", "crates/", "examples/", "tidy/"];
 
+/// The same, below a heading that names a crate.
+const CRATE_PLACES: &[&str] = &["config/", "examples/", "src/", "tests/"];
+
 /// Tables of the configuration: where the type is, its name, and the table's.
 const SETTINGS: &[(&str, &str, &str)] = &[
     (
@@ -125,9 +128,11 @@ pub fn documents(tree: &Tree) -> Vec<Problem> {
 pub fn code_map(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     for file in DOCUMENTS.iter().filter_map(|path| tree.file(path)) {
-        for (line, path) in paths_in_backticks(file) {
-            if !tree.has(&path) {
-                problems.push(file.problem(line, format!("`{path}` does not exist; put it right")));
+        for named in paths_in_backticks(file) {
+            if !tree.has(&named.path) && !tree.has(&format!("{}/{}", named.crate_path, named.path))
+            {
+                let message = format!("`{}` does not exist; put it right", named.path);
+                problems.push(file.problem(named.line, message));
             }
         }
     }
@@ -192,10 +197,18 @@ fn public_fields(source: &str, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// Paths of this repository that stand in backticks, with their lines. Fenced blocks are skipped,
-/// and so are patterns (`crates/*`) and commands (`bench/run --rounds 9` names `bench/run`). Below
-/// a heading that names a crate in backticks, `src/…` and `tests/…` are that crate's.
-fn paths_in_backticks(file: &File) -> Vec<(usize, String)> {
+/// A path that a document names.
+struct Named {
+    line: usize,
+    path: String,
+    /// The crate that the section is about; empty when it is about none.
+    crate_path: String,
+}
+
+/// The paths in backticks that are meant to be this repository's. Fenced blocks are skipped, and so
+/// are patterns (`crates/*`) and the rest of commands (`bench/run --rounds 9` names `bench/run`).
+/// Below a heading that names a crate in backticks, `src/…` and `tests/…` are that crate's.
+fn paths_in_backticks(file: &File) -> Vec<Named> {
     let mut found = Vec::new();
     let mut fenced = false;
     let mut crate_path = "";
@@ -212,17 +225,15 @@ fn paths_in_backticks(file: &File) -> Vec<(usize, String)> {
         // The odd pieces are between backticks.
         for piece in line.split('`').skip(1).step_by(2) {
             let path = piece.split_whitespace().next().unwrap_or_default();
-            let known = PLACES.iter().any(|place| path.starts_with(place));
-            let of_crate = ["src/", "tests/", "examples/"]
-                .iter()
-                .any(|part| path.starts_with(part));
-            if path.contains(['*', '{', '<', '…']) {
-                continue;
-            }
-            if of_crate && !crate_path.is_empty() {
-                found.push((index + 1, format!("{crate_path}/{path}")));
-            } else if known {
-                found.push((index + 1, path.to_owned()));
+            let of_crate =
+                !crate_path.is_empty() && CRATE_PLACES.iter().any(|p| path.starts_with(p));
+            let meant = of_crate || PLACES.iter().any(|place| path.starts_with(place));
+            if meant && !path.contains(['*', '{', '<', '…']) {
+                found.push(Named {
+                    line: index + 1,
+                    path: path.to_owned(),
+                    crate_path: crate_path.to_owned(),
+                });
             }
         }
     }
