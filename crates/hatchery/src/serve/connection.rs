@@ -376,7 +376,9 @@ impl Future for Connection {
             this.state = State::Done;
         }
         loop {
-            ready!(this.advance(cx));
+            if this.advance(cx).is_ready() {
+                return Poll::Ready(());
+            }
             match this.shared.asked() {
                 Request::None | Request::Drop => return Poll::Pending,
                 // Only when it was idle already: a client that has just sent is served on.

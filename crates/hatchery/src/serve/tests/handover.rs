@@ -39,7 +39,8 @@ fn relay(gate: &Arc<Semaphore>) -> Relay {
     let thread = std::thread::spawn(move || {
         local(async move {
             let (ended, count) = serve_and_hand_over(listener, pages, routers, inbox).await;
-            give.send(count).unwrap();
+            // Not every test asks.
+            let _ = give.send(count);
             ended
         })
     });
