@@ -37,11 +37,9 @@ impl Supervisor {
             return;
         }
         let role = instance.role;
-        let retired = role
-            .slot()
-            .and_then(|slot| self.slots.get(&slot))
-            .is_some_and(|slot| slot.retired.contains(&id));
-        if retired {
+        if let Role::Worker(slot) = role
+            && !self.reinstate(slot, id)
+        {
             self.drain(id, Reason::Hang, true);
             return;
         }
@@ -51,13 +49,36 @@ impl Supervisor {
         }
     }
 
+    /// Gives a recovered worker its slot back, if it has lost it and its stand-in does not serve
+    /// (any more). Tells whether it has the slot.
+    fn reinstate(&mut self, slot: Slot, id: InstanceId) -> bool {
+        let Some(state) = self.slots.get(&slot) else {
+            return false;
+        };
+        if !state.retired.contains(&id) {
+            return true;
+        }
+        if slot.0 >= self.wanted || self.is_ending() || self.state_of(state.current) == State::Ready
+        {
+            return false;
+        }
+        if let Some(silent) = state.current {
+            self.retire(slot, silent);
+        }
+        if let Some(state) = self.slots.get_mut(&slot) {
+            state.retired.retain(|retired| *retired != id);
+            state.current = Some(id);
+        }
+        true
+    }
+
     /// Sends the stand-in of a recovered worker away. One that does so over and over is given its
     /// next stand-in later and later: a fork for each stutter would make it worse.
     fn dismiss_stand_in(&mut self, slot: Slot, recovered: InstanceId) {
         let Some(state) = self.slots.get_mut(&slot) else {
             return;
         };
-        let Some((stand_in, Purpose::StandIn)) = state.incoming else {
+        let Some((stand_in, Purpose::StandIn | Purpose::Fill)) = state.incoming else {
             return;
         };
         if state.current != Some(recovered) {

@@ -75,7 +75,8 @@ impl Supervisor {
         }
     }
 
-    fn end_by(&mut self, id: InstanceId, signal: Signal, reason: Reason) {
+    /// Sends a signal that ends the instance, to be followed by SIGKILL if it does not.
+    pub(crate) fn end_by(&mut self, id: InstanceId, signal: Signal, reason: Reason) {
         let Some(instance) = self.instances.get(&id) else {
             return;
         };

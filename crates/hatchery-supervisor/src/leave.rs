@@ -1,6 +1,6 @@
 //! An instance that drains by itself, because somebody sent it SIGTERM.
 
-use crate::action::{Reason, State};
+use crate::action::{Reason, Signal, State};
 use crate::ids::{InstanceId, Role};
 use crate::supervisor::Supervisor;
 
@@ -15,7 +15,8 @@ impl Supervisor {
         match state {
             State::Ready | State::Suspect => {}
             State::Starting => {
-                self.boot_failed(id, "told to leave before it was ready".to_owned());
+                let why = "told to leave before it was ready";
+                self.give_up(id, Signal::Term, why.to_owned());
                 return;
             }
             State::Draining | State::Stopping | State::Exited => return,

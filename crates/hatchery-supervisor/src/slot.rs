@@ -176,15 +176,16 @@ impl Supervisor {
         self.changes += 1;
     }
 
-    /// Kills the oldest of a slot that has too many on the way out.
+    /// Kills the oldest of a slot that has too many on the way out, those not counted whose end is
+    /// a matter of moments anyway.
     pub(crate) fn bound_retired(&mut self) {
-        let excess: Vec<InstanceId> = self
-            .wanted_slots()
-            .map(|(_, state)| state)
-            .filter(|state| state.retired.len() > RETIRED_MAX)
-            .flat_map(|state| &state.retired[..state.retired.len() - RETIRED_MAX])
-            .copied()
-            .collect();
+        let mut excess: Vec<InstanceId> = Vec::new();
+        for (_, state) in self.wanted_slots() {
+            let lingers = |id: &&InstanceId| self.state_of(Some(**id)) != State::Stopping;
+            let lingering = state.retired.iter().filter(lingers).count();
+            let over = lingering.saturating_sub(RETIRED_MAX);
+            excess.extend(state.retired.iter().filter(lingers).take(over));
+        }
         for id in excess {
             self.kill_once(id);
         }

@@ -4,7 +4,7 @@
 //! first start a failure ends the master with the reason. *ready*: an explicit message; a time-out
 //! is a failure, never a success.
 
-use crate::action::{Action, Reason, State};
+use crate::action::{Action, Reason, Signal, State};
 use crate::event::ExitStatus;
 use crate::ids::{InstanceId, Role, Slot};
 use crate::slot::{Purpose, SlotState};
@@ -102,20 +102,25 @@ impl Supervisor {
         }
     }
 
-    /// The ready time-out has passed. The slot does not wait until the process is gone.
+    /// The ready time-out has passed.
     pub(crate) fn not_ready(&mut self, id: InstanceId) {
         let Some(instance) = self.instances.get(&id) else {
             return;
         };
-        let (role, generation) = (instance.role, instance.generation);
-        let limit = self.policy_of(generation).ready_timeout;
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance
-                .detail
-                .get_or_insert_with(|| format!("not ready within {limit:?}"));
-        }
-        self.kill(id, Reason::Boot);
-        if self.fail_start_of(id) {
+        let limit = self.policy_of(instance.generation).ready_timeout;
+        self.give_up(id, Signal::Kill, format!("not ready within {limit:?}"));
+    }
+
+    /// A starting instance will not be ready any more: ends it. The slot does not wait until the
+    /// process is gone.
+    pub(crate) fn give_up(&mut self, id: InstanceId, signal: Signal, why: String) {
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
+        let role = instance.role;
+        instance.detail.get_or_insert(why);
+        self.end_by(id, signal, Reason::Boot);
+        if self.is_ending() || self.fail_start_of(id) {
             return;
         }
         if let Role::Worker(slot) = role {

@@ -1,6 +1,8 @@
 //! The checkers: what must hold after every single event.
 
-use hatchery_supervisor::{Action, Alarm, InstanceId, Phase, Report, Role, Signal, Slot, State};
+use hatchery_supervisor::{
+    Action, Alarm, InstanceId, Phase, Reason, Report, Role, Signal, Slot, State,
+};
 
 use super::{MINUTE_MS, Simulation, ms};
 
@@ -106,7 +108,7 @@ impl Simulation {
         if role == Role::Agent && self.processes.values().any(|process| agents(&process)) {
             self.fail("two agents");
         }
-        if self.stopping && self.supervisor.phase() == Phase::Stopping {
+        if self.told_phase == Phase::Stopping {
             self.fail("a start while stopping");
         }
         let from_ms = self.now_ms.saturating_sub(MINUTE_MS);
@@ -135,6 +137,11 @@ impl Simulation {
             return;
         };
         let wanted = slot < self.supervisor.workers_wanted() && !self.stopping;
+        if process.seen.removed {
+            // Its slot was removed; a scale that waited may have opened it again at once.
+            self.explained.insert(slot);
+            return;
+        }
         let over_hard = process.seen.over_hard;
         let another = self.processes.iter().any(|(other, process)| {
             *other != id && process.slot() == Some(slot) && process.serves()
@@ -165,7 +172,11 @@ impl Simulation {
             Signal::Abort if self.silence_ms(id) < ms(self.policy.hang_timeout) => {
                 self.fail(&format!("{id} is aborted before the hang limit"));
             }
-            Signal::Kill if healthy && self.silence_ms(id) < ms(self.policy.suspect_after) => {
+            Signal::Kill if healthy && self.silence_ms(id) >= ms(self.policy.suspect_after) => {
+                // One suspect too many in its slot.
+                self.explained.extend(process.slot());
+            }
+            Signal::Kill if healthy => {
                 self.fail(&format!("{id} serves and is killed"));
             }
             Signal::Term if process.seen.ready => {
@@ -179,6 +190,12 @@ impl Simulation {
 
     fn check_report(&mut self, report: &Report) {
         match report {
+            Report::Phase { from, to } => {
+                if *from != self.told_phase {
+                    self.fail("a phase was not told");
+                }
+                self.told_phase = *to;
+            }
             Report::Died { instance, .. } => {
                 let Some(process) = self.processes.get_mut(instance) else {
                     return self.fail("an unknown instance died");
@@ -186,6 +203,16 @@ impl Simulation {
                 let again = std::mem::replace(&mut process.seen.died, true);
                 if again || !process.seen.gone {
                     self.fail("a death was told twice or too early");
+                }
+            }
+            Report::Moved {
+                instance,
+                to: State::Draining,
+                reason: Some(Reason::Scale),
+                ..
+            } => {
+                if let Some(process) = self.processes.get_mut(instance) {
+                    process.seen.removed = true;
                 }
             }
             Report::Moved {
@@ -202,7 +229,9 @@ impl Simulation {
     /// After every event and its actions.
     pub(super) fn check_pool(&mut self) {
         if self.starting && self.supervisor.phase() != Phase::Starting {
+            // Past a good start nothing but a stop ends the master.
             self.starting = false;
+            self.start_may_fail &= self.supervisor.phase() == Phase::Stopping;
         }
         let wanted = self.supervisor.workers_wanted();
         self.explained.extend(self.known_wanted..wanted);
@@ -216,7 +245,7 @@ impl Simulation {
                 crowd[slot as usize] += 1;
             }
         }
-        let up = !self.starting && !self.stopping;
+        let up = !self.starting && self.supervisor.phase() != Phase::Stopping;
         for slot in 0..wanted {
             if serving[slot as usize] {
                 self.explained.remove(&slot);

@@ -260,7 +260,6 @@ impl Simulation {
     fn ask(&mut self, command: Command) {
         self.next_request += 1;
         let request = RequestId(self.next_request);
-        self.open_requests.insert(request);
         self.mail.push_back(Event::Command { request, command });
         self.planned.push_back(self.now_ms);
     }
@@ -375,6 +374,9 @@ impl Simulation {
     }
 
     fn fault_of_the_master(&mut self) {
+        if self.now_ms < self.asleep_until_ms {
+            return;
+        }
         match self.dice.range(0, 2) {
             0 => {
                 self.count("the clock runs back");

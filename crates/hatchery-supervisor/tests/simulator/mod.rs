@@ -13,7 +13,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use hatchery_supervisor::{
-    Event, Generation, InstanceId, Policy, RequestId, Slot, Supervisor, Time,
+    Event, Generation, InstanceId, Phase, Policy, RequestId, Slot, Supervisor, Time,
 };
 
 use model::{Future, Process, Release};
@@ -93,6 +93,7 @@ pub(crate) struct Simulation {
     /// Slots whose missing worker is explained by an injected fault.
     explained: BTreeSet<u32>,
     known_wanted: u32,
+    told_phase: Phase,
     faults_this_hour: u64,
     faults_on: bool,
     /// Trouble that lasts: spawns fail, boots fail, workers crash soon after they are ready.
@@ -153,6 +154,7 @@ impl Simulation {
             steered: Vec::new(),
             explained: BTreeSet::new(),
             known_wanted: 0,
+            told_phase: Phase::Starting,
             faults_this_hour: 0,
             faults_on: true,
             no_spawn_until_ms: 0,
@@ -204,6 +206,7 @@ impl Simulation {
         self.planned.clear();
         self.planned.push_back(self.now_ms);
         self.known_wanted = self.policy.workers;
+        self.told_phase = Phase::Starting;
         self.next_sweep_ms = self.now_ms;
         self.tell(Event::Start);
     }

@@ -53,6 +53,7 @@ pub(crate) struct Seen {
     pub(crate) asked: bool,
     pub(crate) told_ready: bool,
     pub(crate) over_hard: bool,
+    pub(crate) removed: bool,
     /// The last heartbeat told, and the master's sleep until then.
     pub(crate) beat_ms: u64,
     pub(crate) slept_ms: u64,

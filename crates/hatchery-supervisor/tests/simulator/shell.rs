@@ -13,6 +13,9 @@ const MODEST_BYTES: u64 = 100 << 20;
 impl Simulation {
     /// One event to the supervisor, and all that follows from it.
     pub(super) fn tell(&mut self, event: Event) {
+        if self.finished {
+            return; // the master is no more
+        }
         self.outcome.events += 1;
         let routine = match &event {
             Event::Timer => true,
@@ -66,6 +69,9 @@ impl Simulation {
                 if let Some(process) = self.processes.get_mut(instance) {
                     process.seen.over_hard = *bytes > self.policy.memory_hard;
                 }
+            }
+            Event::Command { request, .. } => {
+                self.open_requests.insert(*request);
             }
             Event::Leaving { instance } => {
                 if let Some(process) = self.processes.get_mut(instance) {
