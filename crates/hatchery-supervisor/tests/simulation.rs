@@ -9,6 +9,7 @@ use simulator::{Outcome, Simulation};
 
 const SEEDS: u64 = 128;
 const HOURS_EACH: u64 = 80;
+const _: () = assert!(SEEDS * HOURS_EACH >= 10_000);
 
 #[test]
 fn no_checker_objects_in_ten_thousand_hours() {
@@ -42,7 +43,6 @@ fn no_checker_objects_in_ten_thousand_hours() {
         })
         .collect();
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
-    assert!(SEEDS * HOURS_EACH >= 10_000);
     let quiet: u64 = outcomes.iter().map(|outcome| outcome.quiet_hours).sum();
     assert_eq!(quiet, 0, "hours without a fault");
     let rules = [

@@ -11,7 +11,7 @@ use super::{MINUTE_MS, Simulation, ms};
 const SLOT_PROCESSES_MAX: usize = 8;
 
 /// Gone processes that are remembered, to tell a stray action.
-const GONE_KEPT: usize = 48;
+const GONE_KEPT: usize = 16;
 
 impl Simulation {
     pub(super) fn check_action(&mut self, action: &Action) {

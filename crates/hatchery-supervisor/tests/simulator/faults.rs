@@ -42,7 +42,10 @@ impl Simulation {
             Happening::Recover(id) => self.recover(id),
             Happening::Leave(id) => self.leave(id),
             Happening::Checked(generation, result) => {
-                self.mail.push_back(Event::Checked { generation, result });
+                self.mail.push_back(Event::Checked {
+                    generation,
+                    result: *result,
+                });
             }
             Happening::Fault => self.fault(),
             Happening::Calm => self.calm(),
@@ -180,7 +183,7 @@ impl Simulation {
                 self.count("boot fails");
                 Boot::Exits {
                     after_ms,
-                    tells: throw % 2 == 0,
+                    tells: throw.is_multiple_of(2),
                 }
             }
         }
@@ -225,7 +228,7 @@ impl Simulation {
         }
         let at_ms = self.now_ms + self.dice.range(50, 3_000);
         self.future
-            .at(at_ms, Happening::Checked(generation, result));
+            .at(at_ms, Happening::Checked(generation, Box::new(result)));
     }
 
     /// A release's n-th worker that crashes or hangs once it serves.

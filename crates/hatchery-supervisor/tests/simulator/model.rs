@@ -102,7 +102,7 @@ pub(crate) enum Happening {
     Hang(InstanceId),
     Recover(InstanceId),
     Leave(InstanceId),
-    Checked(Generation, Result<Policy, String>),
+    Checked(Generation, Box<Result<Policy, String>>),
     Fault,
     Calm,
     HourEnds,

@@ -24,7 +24,7 @@ impl Simulation {
                 true
             }
             other => {
-                self.trace(&other.clone());
+                self.trace(other);
                 false
             }
         };
@@ -241,9 +241,8 @@ impl Simulation {
         let (after_ms, number) = match signal {
             Signal::Kill if slow_kill => (quick_ms * 30, 9),
             Signal::Kill => (quick_ms / 8, 9),
-            Signal::Abort if stopped || process.ignores_term => return,
+            Signal::Abort | Signal::Term if stopped || process.ignores_term => return,
             Signal::Abort => (quick_ms, 6),
-            Signal::Term if stopped || process.ignores_term => return,
             Signal::Term => (quick_ms, 15),
         };
         if slow_kill {
