@@ -39,6 +39,9 @@ pub struct Instance {
     /// From when on its silence counts: the last heartbeat, its readiness, or later when the
     /// master slept.
     pub(crate) silent_since: Time,
+    /// From when on its readiness counts as proof: later than `ready_at` when the master slept,
+    /// because a death in that time may not be known yet.
+    pub(crate) proved_from: Option<Time>,
     /// When its present state has lasted too long: ready time-out, drain limit, next kill.
     pub(crate) limit_at: Option<Time>,
     /// When it is old enough to be recycled.
@@ -80,6 +83,7 @@ impl Instance {
     pub(crate) fn forgive(&mut self, gap: Duration) {
         self.silent_since = self.silent_since + gap;
         self.limit_at = self.limit_at.map(|at| at + gap);
+        self.proved_from = self.proved_from.map(|at| at + gap);
     }
 }
 
@@ -103,6 +107,7 @@ impl Supervisor {
                 reason: None,
                 detail: None,
                 silent_since: self.now,
+                proved_from: None,
                 limit_at: Some(limit_at),
                 lifetime_at: None,
                 over_soft: 0,

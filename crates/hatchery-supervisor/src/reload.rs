@@ -177,11 +177,11 @@ impl Supervisor {
 
     /// Whether it has been ready for `min_ready`.
     fn proved(&mut self, id: InstanceId) -> bool {
-        let ready_at = self
+        let from = self
             .instances
             .get(&id)
-            .and_then(|instance| instance.ready_at);
-        let Some(proved_at) = ready_at.map(|at| at + self.policy.min_ready) else {
+            .and_then(|instance| instance.proved_from);
+        let Some(proved_at) = from.map(|from| from + self.policy.min_ready) else {
             return false;
         };
         self.wake_at(proved_at);

@@ -80,6 +80,7 @@ impl Supervisor {
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.ready_at = Some(now);
             instance.silent_since = now;
+            instance.proved_from = Some(now);
             instance.limit_at = None;
             instance.lifetime_at = lifetime_at;
             instance.detail = None;

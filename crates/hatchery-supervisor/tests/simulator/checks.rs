@@ -207,6 +207,23 @@ impl Simulation {
             }
             Report::Moved {
                 instance,
+                from: State::Starting,
+                to: State::Ready,
+                ..
+            } => {
+                let (now_ms, slept_ms) = (self.now_ms, self.slept_ms);
+                let Some(process) = self.processes.get_mut(instance) else {
+                    return self.fail("an unknown instance is ready");
+                };
+                process.seen.ready = true;
+                process.seen.beat_ms = process.seen.beat_ms.max(now_ms);
+                process.seen.slept_ms = slept_ms;
+                if !process.seen.said_ready {
+                    self.fail("taken for ready without its word");
+                }
+            }
+            Report::Moved {
+                instance,
                 to: State::Draining,
                 reason: Some(Reason::Scale),
                 ..

@@ -47,14 +47,8 @@ impl Simulation {
         let (now_ms, slept_ms) = (self.now_ms, self.slept_ms);
         match event {
             Event::Ready { instance } => {
-                if let Some(process) = self.processes.get_mut(instance)
-                    && !process.seen.asked
-                    && !process.seen.ready
-                {
-                    process.seen.ready = true;
-                    process.seen.ready_ms = now_ms;
-                    process.seen.beat_ms = now_ms;
-                    process.seen.slept_ms = slept_ms;
+                if let Some(process) = self.processes.get_mut(instance) {
+                    process.seen.said_ready = true;
                 }
             }
             Event::Heartbeat { instance, at } => {
