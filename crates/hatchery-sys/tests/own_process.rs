@@ -179,13 +179,16 @@ fn alone_exec_self() {
 #[ignore = "what the test above becomes"]
 fn alone_after_exec_self() {
     // Tests run in a thread that the main thread starts; it is the main thread that came through.
+    // While it starts a thread it blocks more than that for a moment.
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     for field in ["SigPnd:", "SigBlk:"] {
         let value = status
             .lines()
             .find_map(|line| line.strip_prefix(field))
-            .unwrap();
-        assert_eq!(value.trim(), "0000000000004000", "{field}");
+            .unwrap()
+            .trim();
+        let set = u64::from_str_radix(value, 16).unwrap();
+        assert_ne!(set & (1 << (libc::SIGTERM - 1)), 0, "{field} {value}");
     }
 }
 
