@@ -105,7 +105,7 @@ impl App {
         let mut known = vec!["cluster", "listen", "http"];
         known.extend(self.sections.iter().map(|section| section.name));
         config.check_sections(&known)?;
-        config.section::<crate::serve::Limits>("http")?;
+        crate::config::limits(config)?;
         for section in &self.sections {
             (section.check)(config, section.name)?;
         }

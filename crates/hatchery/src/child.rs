@@ -34,7 +34,7 @@ pub(crate) fn run(app: App, role: Role) -> ExitCode {
         }
     };
     match role {
-        Role::Agent => runtime::run_agent(child, |child| {
+        Role::Agent => runtime::run_agent(&child, |child| {
             let application = application(&app, child, role)?;
             Ok(app.agent.map(|hook| (hook, application)))
         }),

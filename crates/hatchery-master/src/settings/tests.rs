@@ -1,3 +1,5 @@
+//! Good and bad settings.
+
 use std::time::Duration;
 
 use hatchery_supervisor::Policy;

@@ -27,6 +27,7 @@ pub use place::Place;
 
 use self::suggest::did_you_mean;
 use self::tree::{Node, join};
+use crate::serve::Limits;
 
 /// The effective configuration.
 #[derive(Clone, Debug)]
@@ -149,6 +150,19 @@ pub fn settings(config: &Config) -> Result<Settings, ConfigError> {
     });
     ConfigError::check(problems.collect())?;
     Ok(settings)
+}
+
+/// The `[http]` table, checked.
+pub(crate) fn limits(config: &Config) -> Result<Limits, ConfigError> {
+    let limits = config.section::<Limits>("http")?;
+    let complaints = limits.validate().err().unwrap_or_default();
+    let problems = complaints.into_iter().map(|(key, message)| {
+        let key = format!("http.{key}");
+        let place = config.place(&key).cloned();
+        ConfigProblem::new(ConfigErrorCode::InvalidValue, place, &key, message)
+    });
+    ConfigError::check(problems.collect())?;
+    Ok(limits)
 }
 
 #[cfg(test)]

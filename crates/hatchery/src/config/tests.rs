@@ -1,3 +1,5 @@
+//! Layers, places and errors of the configuration.
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;

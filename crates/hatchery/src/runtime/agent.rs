@@ -46,7 +46,7 @@ impl Orders for AgentOrders {
 
 /// Runs the hook, says that the agent is ready, and stays until it is told to stop.
 pub(crate) fn run_agent(
-    child: Child,
+    child: &Child,
     build: impl FnOnce(&Child) -> Result<Option<(AgentHook, Application)>, BoxError>,
 ) -> ExitCode {
     let _ = process::set_name(&format!("{:.9} agent", child.app));
@@ -61,7 +61,7 @@ pub(crate) fn run_agent(
     let (sender, orders) = mpsc::channel(ORDERS_MAX);
     control.follow(AgentOrders(sender));
     let local = LocalSet::new();
-    let ended = runtime.block_on(local.run_until(stay(&child, hook, orders)));
+    let ended = runtime.block_on(local.run_until(stay(child, hook, orders)));
     control.end_group();
     ended
 }

@@ -97,8 +97,8 @@ impl Child {
     ) -> Result<(Control, T), ExitCode> {
         let control = Control::listen(self.master.clone(), self.orphan_grace())
             .map_err(|error| self.boot_failed(format!("no thread can be started: {error}")))?;
-        let built = guarded(|| build(self)).map_err(|reason| self.boot_failed(reason))?;
-        Ok((control, built))
+        let product = guarded(|| build(self)).map_err(|reason| self.boot_failed(reason))?;
+        Ok((control, product))
     }
 
     /// Tells the master, and whoever reads the log, why this process cannot start.

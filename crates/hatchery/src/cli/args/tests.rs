@@ -1,3 +1,5 @@
+//! Command lines and what they mean.
+
 use std::os::unix::ffi::OsStringExt;
 
 use serde_json::json;
