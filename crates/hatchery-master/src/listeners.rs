@@ -176,6 +176,17 @@ impl Listeners {
     }
 }
 
+impl Drop for Listeners {
+    /// A unix socket's file says that somebody listens: it goes with the listener.
+    fn drop(&mut self) {
+        for group in &self.groups {
+            if let Address::Unix(path) = &group.address {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
 impl Group {
     fn open(address: &Address, mode: Mode, options: &Options, slots: u32) -> io::Result<Self> {
         if mode == Mode::Slots && matches!(address, Address::Tcp(_)) {
@@ -208,7 +219,10 @@ impl Group {
                 ..*options
             },
         )?;
-        let address = listen::local_address(socket.as_fd())?;
+        let address = match address {
+            Address::Tcp(_) => listen::local_address(socket.as_fd())?,
+            Address::Unix(_) => address.clone(),
+        };
         Ok(Self {
             address,
             sockets: Sockets::Shared(socket),
