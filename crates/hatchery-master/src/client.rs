@@ -126,7 +126,7 @@ impl Client {
                 "the master behind {path} (pid {}) does not answer",
                 self.pid
             );
-            return Error::new(ErrorCode::Protocol, detail);
+            return Error::new(ErrorCode::Timeout, detail);
         }
         Error::io(
             ErrorCode::Protocol,

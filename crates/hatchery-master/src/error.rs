@@ -27,6 +27,8 @@ pub enum ErrorCode {
     NotRunning,
     /// A master is there and does not answer as it should.
     Protocol,
+    /// A master is there and has not answered in time.
+    Timeout,
     /// The system refused something that a master cannot do without.
     System,
 }
@@ -56,6 +58,11 @@ impl Error {
     /// Whether the application is not running there.
     pub fn is_not_running(&self) -> bool {
         self.code == ErrorCode::NotRunning
+    }
+
+    /// Whether the master has not answered in time.
+    pub fn is_timeout(&self) -> bool {
+        self.code == ErrorCode::Timeout
     }
 
     /// Whether it runs already.

@@ -54,7 +54,7 @@ pub(super) fn ask(package: Package, options: &Invocation, verb: Verb) -> anyhow:
         wait: !options.no_wait,
         ..Request::new(verb)
     };
-    match client.request(&request, None)? {
+    match answer(&mut client, &request, options)? {
         Some(response) => told(response),
         None => bail!("the master (pid {}) ended before it answered", client.pid()),
     }
@@ -68,7 +68,7 @@ pub(super) fn stop(package: Package, options: &Invocation) -> anyhow::Result<()>
         wait: !options.no_wait,
         ..Request::new(verb)
     };
-    if let Some(response) = client.request(&request, None)? {
+    if let Some(response) = answer(&mut client, &request, options)? {
         told(response)?;
     }
     if request.wait && !client.wait_gone(GONE_TIMEOUT) {
@@ -88,12 +88,13 @@ pub(super) fn restart(package: Package, options: &Invocation) -> anyhow::Result<
         ..Request::new(Verb::Restart)
     };
     let began = Instant::now();
-    if let Some(response) = client.request(&request, None)? {
+    if let Some(response) = answer(&mut client, &request, options)? {
         // A refusal, or `--no-wait`; a restart itself ends the connection.
         return told(response);
     }
     let socket = socket(package, options)?;
-    let deadline = Instant::now() + BACK_TIMEOUT;
+    let patience = options.timeout.unwrap_or(BACK_TIMEOUT);
+    let deadline = began + patience;
     while Instant::now() < deadline {
         if let Ok(mut again) = Client::connect(&socket)
             && let Ok(status) = again.status(STATUS_TIMEOUT)
@@ -109,8 +110,26 @@ pub(super) fn restart(package: Package, options: &Invocation) -> anyhow::Result<
     }
     bail!(
         "the application is not ready again after {} s",
-        BACK_TIMEOUT.as_secs()
+        patience.as_secs()
     )
+}
+
+/// Sends a request and waits for its answer, as long as `--timeout` allows. What was asked for goes
+/// on when nobody waits for it any more.
+fn answer(
+    client: &mut Client,
+    request: &Request,
+    options: &Invocation,
+) -> anyhow::Result<Option<Response>> {
+    client
+        .request(request, options.timeout)
+        .map_err(|error| match options.timeout {
+            Some(timeout) if error.is_timeout() => anyhow::anyhow!(
+                "not done after {} s; it goes on, `status` shows how far it is",
+                timeout.as_secs()
+            ),
+            _ => error.into(),
+        })
 }
 
 fn told(response: Response) -> anyhow::Result<()> {
