@@ -1,21 +1,20 @@
 //! The application's entry point: what it is made of, and the role that this process plays.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::process::ExitCode;
 
 use axum::Router;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Config, ConfigError};
-use crate::{Application, BoxError, Package, Shutdown, child, cli};
+use crate::runtime::Hook;
+use crate::{Application, BoxError, Package, child, cli};
 
 /// Makes the router, once in each worker.
 pub(crate) type BuildRouter = Box<dyn FnOnce(&Application) -> Result<Router, BoxError>>;
 
 /// The agent's background work.
-pub(crate) type AgentHook =
-    Box<dyn FnOnce(Application, Shutdown) -> Pin<Box<dyn Future<Output = Result<(), BoxError>>>>>;
+pub(crate) type AgentHook = Box<dyn FnOnce(Application) -> Hook>;
 
 /// A service and everything that runs it: master, agent, workers and command line in one
 /// executable.
@@ -79,24 +78,25 @@ impl App {
         self
     }
 
-    /// What the agent does. It is ready once the hook has been polled; the agent stays when the
-    /// hook returns `Ok`, and ends with the reason when it returns an error. When the agent is to
-    /// stop, the [`Shutdown`] says so, and the hook has `drain_timeout` to return.
+    /// What the agent does. It is ready once the hook has run up to its first wait; an error before
+    /// that is a failed start, a later one ends the agent with that reason. When the hook returns
+    /// `Ok`, the agent stays. When it is to stop, [`Application::shutdown`] comes, and the hook has
+    /// `drain_timeout` to return.
     pub fn agent<F, Fut>(mut self, hook: F) -> Self
     where
-        F: FnOnce(Application, Shutdown) -> Fut + 'static,
+        F: FnOnce(Application) -> Fut + 'static,
         Fut: Future<Output = Result<(), BoxError>> + 'static,
     {
-        self.agent = Some(Box::new(|app, shutdown| Box::pin(hook(app, shutdown))));
+        self.agent = Some(Box::new(|app| Box::pin(hook(app))));
         self
     }
 
     /// Plays this process's role: the command line unless the master started it as agent or
     /// worker. The exit code is the contract's: 0 done, 1 failed, 2 usage.
     pub fn run(self) -> ExitCode {
-        match child::role() {
-            Some(role) => child::run(self, role),
-            None => cli::run(self),
+        match child::play(self) {
+            Ok(code) => code,
+            Err(app) => cli::run(*app),
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::Package;
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
+use crate::runtime::{Moment, Moments};
+use crate::serve::Limits;
 
 /// Which process this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +47,24 @@ struct Inner {
     env: String,
     identity: Identity,
     config: Config,
+    moments: Moments,
 }
 
 impl Application {
-    pub(crate) fn new(package: Package, env: String, identity: Identity, config: Config) -> Self {
+    pub(crate) fn new(
+        package: Package,
+        env: String,
+        identity: Identity,
+        config: Config,
+        moments: Moments,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 package,
                 env,
                 identity,
                 config,
+                moments,
             }),
         }
     }
@@ -87,5 +97,20 @@ impl Application {
     /// A key that the type does not know, or a value that does not fit.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         self.inner.config.section(name)
+    }
+
+    /// Comes when this process is to end: what goes on must be done within `drain_timeout`.
+    pub fn shutdown(&self) -> &Moment {
+        &self.inner.moments.shutdown
+    }
+
+    /// Comes when the agent and all workers are ready (and so is this process, always). Comes in
+    /// a replacement, too.
+    pub fn server_did_ready(&self) -> &Moment {
+        &self.inner.moments.server_did_ready
+    }
+
+    pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
+        config::limits(&self.inner.config)
     }
 }

@@ -2,48 +2,48 @@
 
 use std::process::ExitCode;
 
-use hatchery_ipc::environment;
-
 use crate::app::App;
 use crate::application::{Identity, Role};
+use crate::complain::complain;
 use crate::config::Config;
-use crate::runtime::{self, Child};
-use crate::serve::Limits;
+use crate::runtime::{self, Child, Role as ChildRole};
 use crate::{Application, BoxError};
 
-/// The role that the environment gives this process; `None` on the command line. An invocation
-/// with arguments is the command line's, even when it comes from inside a worker.
-pub(crate) fn role() -> Option<Role> {
+/// Plays the role that the environment gives this process, and ends with its exit code. Hands the
+/// application back on the command line. An invocation with arguments is the command line's, even
+/// when it comes from inside a worker.
+pub(crate) fn play(app: App) -> Result<ExitCode, Box<App>> {
     if std::env::args_os().len() > 1 {
-        return None;
+        return Err(Box::new(app));
     }
-    match std::env::var(environment::ROLE).ok()?.as_str() {
-        "agent" => Some(Role::Agent),
-        "worker" => Some(Role::Worker),
-        _ => None,
-    }
-}
-
-/// Plays it.
-pub(crate) fn run(app: App, role: Role) -> ExitCode {
+    let role = match ChildRole::from_env() {
+        Ok(Some(role)) => role,
+        Ok(None) => return Err(Box::new(app)),
+        Err(error) => return Ok(refuse(&error)),
+    };
     let child = match Child::from_env() {
         Ok(child) => child,
-        Err(error) => {
-            eprintln!("hatchery: this process was given a role but no master: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return Ok(refuse(&error)),
     };
-    match role {
-        Role::Agent => runtime::run_agent(&child, |child| {
-            let application = application(&app, child, role)?;
-            Ok(app.agent.map(|hook| (hook, application)))
+    Ok(match role {
+        ChildRole::Agent => runtime::run_agent(&child, |child| {
+            let application = application(&app, child, Role::Agent)?;
+            Ok(match app.agent {
+                Some(hook) => hook(application),
+                None => Box::pin(async { Ok(()) }),
+            })
         }),
-        _ => runtime::run_worker(child, |child| {
-            let application = application(&app, child, role)?;
-            let limits: Limits = application.section("http")?;
+        ChildRole::Worker => runtime::run_worker(child, |child| {
+            let application = application(&app, child, Role::Worker)?;
+            let limits = application.limits()?;
             Ok(((app.router)(&application)?, limits))
         }),
-    }
+    })
+}
+
+fn refuse(error: &dyn std::error::Error) -> ExitCode {
+    complain(format_args!("hatchery: {error}"));
+    ExitCode::FAILURE
 }
 
 fn application(app: &App, child: &Child, role: Role) -> Result<Application, BoxError> {
@@ -61,5 +61,6 @@ fn application(app: &App, child: &Child, role: Role) -> Result<Application, BoxE
         child.env.clone(),
         identity,
         config,
+        child.moments.clone(),
     ))
 }

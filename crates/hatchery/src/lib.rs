@@ -25,16 +25,18 @@ mod app;
 mod application;
 mod child;
 mod cli;
+mod complain;
 pub mod config;
 mod package;
 mod runtime;
 mod serve;
+mod single;
 
 pub use app::App;
 pub use application::{Application, Identity, Role};
 pub use axum::{Json, Router, body, extract, handler, http, middleware, response, routing};
 pub use package::Package;
-pub use runtime::Shutdown;
+pub use runtime::Moment;
 
 /// Any error of the application's own code.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hatchery::{Application, BoxError, Shutdown};
+use hatchery::{Application, BoxError};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::settings::Showcase;
@@ -10,7 +10,7 @@ use crate::settings::Showcase;
 const TICK: Duration = Duration::from_secs(1);
 
 /// Ticks until the pool stops.
-pub(crate) async fn agent(app: Application, shutdown: Shutdown) -> Result<(), BoxError> {
+pub(crate) async fn agent(app: Application) -> Result<(), BoxError> {
     app.section::<Showcase>("showcase")?.boot_agent()?;
     eprintln!("the agent ticks every {}", humantime::format_duration(TICK));
     let mut ticker = interval(TICK);
@@ -19,7 +19,7 @@ pub(crate) async fn agent(app: Application, shutdown: Shutdown) -> Result<(), Bo
     loop {
         tokio::select! {
             _ = ticker.tick() => ticks += 1,
-            () = shutdown.requested() => break,
+            () = app.shutdown().comes() => break,
         }
     }
     eprintln!("the agent stops after {ticks} ticks");

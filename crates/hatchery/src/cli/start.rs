@@ -9,14 +9,16 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use hatchery_master::settings::Settings;
 use hatchery_master::{Emitted, Launch, Outcome};
+use hatchery_sys::listen::Address;
 use hatchery_sys::process;
 
 use super::args::Invocation;
 use super::{daemon, places};
+use crate::App;
 use crate::application::{Application, Identity, Role};
 use crate::config::{self, Config, Sources};
-use crate::serve::Limits;
-use crate::{App, runtime};
+use crate::runtime::Moments;
+use crate::single::{Application as Parts, Single, run_single as run_single_process};
 
 /// Everything that an invocation resolves before it acts.
 struct Prepared {
@@ -97,19 +99,44 @@ fn check(app: &App, invocation: &Invocation, prepared: &Prepared) -> anyhow::Res
 }
 
 fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
-    let limits: Limits = prepared.config.section("http")?;
-    let identity = Identity {
-        role: Role::Single,
-        slot: Some(0),
-        instance: 0,
-        generation: 0,
-        workers: 1,
+    let Prepared {
+        config, settings, ..
+    } = prepared;
+    let listen: Result<_, _> = settings
+        .listen
+        .addresses
+        .iter()
+        .map(|text| text.parse::<Address>())
+        .collect();
+    let single = Single {
+        listen: listen?,
+        idle_grace: settings.cluster.idle_grace,
+        drain_timeout: settings.cluster.drain_timeout,
     };
-    let env = prepared.config.env().to_owned();
-    let application = Application::new(app.package, env, identity, prepared.config);
-    let router = (app.router)(&application).map_err(|error| anyhow::anyhow!(error))?;
-    let agent = app.agent.map(|hook| (hook, application));
-    runtime::run_single(&prepared.settings, limits, router, agent)
+    let name = app.package.name;
+    let build = move |moments: &Moments| {
+        let identity = Identity {
+            role: Role::Single,
+            slot: Some(0),
+            instance: 0,
+            generation: 0,
+            workers: 1,
+        };
+        let env = config.env().to_owned();
+        let application = Application::new(app.package, env, identity, config, moments.clone());
+        Ok(Parts {
+            router: (app.router)(&application)?,
+            limits: application.limits()?,
+            hook: app.agent.map(|hook| hook(application)),
+        })
+    };
+    let ready = |addresses: &[String]| {
+        eprintln!(
+            "{name} serves in one process, without a master, on {}",
+            addresses.join(", ")
+        );
+    };
+    Ok(run_single_process(&single, build, ready))
 }
 
 fn run_master(app: &App, invocation: &Invocation, prepared: Prepared) -> anyhow::Result<ExitCode> {

@@ -1,184 +1,173 @@
-//! The agent: background work that exists once.
+//! The agent: runs the user's hook and stays until it is told to end.
 
-use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::pin::pin;
 use std::process::ExitCode;
-use std::task::Poll;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::BoxError;
 use hatchery_ipc::child::ToMaster;
-use hatchery_sys::{clock, process};
-use tokio::runtime::Builder;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
-use tokio::task::LocalSet;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use hatchery_sys::clock::monotonic_ms;
+use hatchery_sys::page::StatsPage;
+use hatchery_sys::process;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
-use super::child::Child;
-use super::control::Orders;
-use super::shutdown::{Shutdown, ShutdownSender};
-use super::with_causes;
-use crate::app::AgentHook;
-use crate::{Application, BoxError};
+use super::control::Duty;
+use super::moment::Bells;
+use super::worker::heed;
+use super::{Child, Hook, SELF_DRAIN};
+use crate::complain::complain;
 
-/// Orders that may wait; there is one kind, and it is given once or twice.
-const ORDERS_MAX: usize = 16;
-
-/// How long an agent that was told to go by a signal takes at most; the master's own limit is
-/// usually shorter.
-const LEAVE_LIMIT: Duration = Duration::from_secs(600);
-
-struct AgentOrders(mpsc::Sender<Duration>);
-
-impl Orders for AgentOrders {
-    fn drain(&self, limit: Duration, _: bool) {
-        let _ = self.0.try_send(limit);
-    }
-
-    /// An agent has no clients.
-    fn adopt(&self, listener: OwnedFd, _: Box<dyn FnOnce(u32) + Send>) {
-        drop(listener);
-    }
-
-    fn server_did_ready(&self) {}
-}
-
-/// Runs the hook, says that the agent is ready, and stays until it is told to stop.
+/// Runs the agent to its end. `build` makes the user's hook, within the runtime that then runs it;
+/// the agent is ready when the hook has run up to its first wait.
 pub(crate) fn run_agent(
     child: &Child,
-    build: impl FnOnce(&Child) -> Result<Option<(AgentHook, Application)>, BoxError>,
+    build: impl FnOnce(&Child) -> Result<Hook, BoxError>,
 ) -> ExitCode {
     let _ = process::set_name(&format!("{:.9} agent", child.app));
-    let (control, hook) = match child.boot(build) {
-        Ok(booted) => booted,
-        Err(code) => return code,
+    let control = Arc::clone(&child.control);
+    let (end, ends) = watch::channel(None);
+    let duty = AgentDuty {
+        bells: child.bells.clone(),
+        end: end.clone(),
     };
-    let runtime = match Builder::new_current_thread().enable_all().build() {
+    let started = control.listen(child.orphan_grace, duty);
+    let runtime = match started.and_then(|()| super::local_runtime()) {
         Ok(runtime) => runtime,
-        Err(error) => return child.boot_failed(format!("cannot run: {error}")),
+        Err(error) => return super::boot_failed(&control, error.to_string()),
     };
-    let (sender, orders) = mpsc::channel(ORDERS_MAX);
-    control.follow(AgentOrders(sender));
-    let local = LocalSet::new();
-    let ended = runtime.block_on(local.run_until(stay(child, hook, orders)));
-    control.end_group();
-    ended
+    let outcome = runtime.block_on(async {
+        let hook = start(child, &end, build).await?;
+        tick(hook, child, ends).await
+    });
+    match outcome {
+        Ok(()) => super::end(&control, runtime),
+        Err(Failure::Boot(reason)) => {
+            runtime.shutdown_background();
+            super::boot_failed(&control, reason)
+        }
+        Err(Failure::Hook(reason)) => {
+            runtime.shutdown_background();
+            complain(format_args!("the agent's hook failed: {reason}"));
+            control.end_if_orphaned();
+            ExitCode::FAILURE
+        }
+    }
 }
 
-/// Polls the hook beside the agent's own loop. An error of the hook is told here.
-async fn stay(
-    child: &Child,
-    hook: Option<(AgentHook, Application)>,
-    orders: mpsc::Receiver<Duration>,
-) -> ExitCode {
-    let signals = signal(SignalKind::terminate()).and_then(|term| {
-        // Ctrl-C is the master's business: received, so that it does not end the agent.
-        Ok((term, signal(SignalKind::interrupt())?))
-    });
-    let (term, _interrupt) = match signals {
-        Ok(signals) => signals,
-        Err(error) => return child.boot_failed(format!("cannot receive signals: {error}")),
-    };
-    let (sender, shutdown) = Shutdown::new();
-    let mut work = pin!(async move {
-        match hook {
-            Some((hook, application)) => hook(application, shutdown).await,
-            None => Ok(()),
-        }
-    });
-    let mut done = match first_poll(work.as_mut()).await {
-        Some(Ok(())) => true,
-        None => false,
-        Some(Err(error)) => return child.boot_failed(with_causes(&*error)),
-    };
-    child.page.set_threads(1);
-    child.page.tick(0, clock::monotonic_ms());
-    child.master.say(&ToMaster::Ready);
+enum Failure {
+    /// Before it was ready.
+    Boot(String),
+    /// The user's hook, afterwards.
+    Hook(String),
+}
 
-    let mut stay = Stay::new(child, sender, term, orders);
-    loop {
-        tokio::select! {
-            biased;
-            () = stay.turn() => {}
-            result = &mut work, if !done => {
-                done = true;
-                if let Err(error) = result {
-                    eprintln!("the agent's work has failed: {}", with_causes(&*error));
-                    return ExitCode::FAILURE;
-                }
-            }
+async fn start(
+    child: &Child,
+    end: &watch::Sender<Option<Instant>>,
+    build: impl FnOnce(&Child) -> Result<Hook, BoxError>,
+) -> Result<JoinHandle<Result<(), BoxError>>, Failure> {
+    let hook = super::boot(|| build(child)).map_err(Failure::Boot)?;
+    let signals = signal(SignalKind::terminate())
+        .and_then(|term| Ok((term, signal(SignalKind::interrupt())?)))
+        .map_err(|error| Failure::Boot(format!("signals: {error}")))?;
+    let leaving = {
+        let (control, bells, end) = (Arc::clone(&child.control), child.bells.clone(), end.clone());
+        move || {
+            control.mention(&ToMaster::Leaving);
+            AgentDuty { bells, end }.drain(SELF_DRAIN, true);
         }
-        // An agent whose work is done stays, unless it is to stop.
-        match stay.deadline {
-            Some(_) if done => return ExitCode::SUCCESS,
+    };
+    tokio::task::spawn_local(heed(signals, leaving));
+    let mut hook = tokio::task::spawn_local(hook);
+    // The hook has its first turn now: what it cannot do at all is a failed start.
+    tokio::task::yield_now().await;
+    if hook.is_finished() {
+        match (&mut hook).await {
+            Ok(Ok(())) => hook = tokio::task::spawn_local(async { Ok(()) }),
+            Ok(Err(error)) => return Err(Failure::Boot(super::explain(&*error))),
+            Err(_) => return Err(Failure::Boot("the agent's hook panicked".into())),
+        }
+    }
+    child.page.set_threads(1);
+    child.page.tick(0, monotonic_ms());
+    child.control.mention(&ToMaster::Ready);
+    Ok(hook)
+}
+
+/// Ticks until the end: the hook's, after the moment to end has come, or its time's.
+async fn tick(
+    hook: JoinHandle<Result<(), BoxError>>,
+    child: &Child,
+    mut ends: watch::Receiver<Option<Instant>>,
+) -> Result<(), Failure> {
+    let mut beat = tokio::time::interval(child.heartbeat_interval.max(Duration::from_millis(1)));
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut hook = Some(hook);
+    loop {
+        let deadline = *ends.borrow_and_update();
+        match deadline {
+            Some(_) if hook.is_none() => return Ok(()),
             Some(deadline) if Instant::now() >= deadline => {
-                eprintln!("the agent's work did not end in time");
-                return ExitCode::SUCCESS;
+                complain(format_args!("the agent's hook did not end in time"));
+                return Ok(());
             }
             _ => {}
         }
-    }
-}
-
-/// The agent's own loop, beside its work.
-struct Stay<'a> {
-    child: &'a Child,
-    beat: Interval,
-    sender: ShutdownSender,
-    term: Signal,
-    orders: mpsc::Receiver<Duration>,
-    /// When the work must have ended; `None` until the agent is told to stop.
-    deadline: Option<Instant>,
-}
-
-impl<'a> Stay<'a> {
-    fn new(
-        child: &'a Child,
-        sender: ShutdownSender,
-        term: Signal,
-        orders: mpsc::Receiver<Duration>,
-    ) -> Self {
-        let mut beat = interval(child.heartbeat().max(Duration::from_millis(1)));
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self {
-            child,
-            beat,
-            sender,
-            term,
-            orders,
-            deadline: None,
+        tokio::select! {
+            _ = beat.tick() => tick_page(&child.page),
+            // An error is for ever: the senders live as long as this.
+            _ = ends.changed() => {}
+            result = ended(&mut hook) => {
+                hook = None;
+                result?;
+            }
         }
     }
+}
 
-    /// Waits for the next thing to do, and does it.
-    async fn turn(&mut self) {
-        let limit = tokio::select! {
-            _ = self.beat.tick() => {
-                return self.child.page.tick(0, clock::monotonic_ms());
-            }
-            Some(limit) = self.orders.recv() => limit,
-            Some(()) = self.term.recv() => {
-                self.child.master.say(&ToMaster::Leaving);
-                LEAVE_LIMIT
-            }
-        };
-        self.sender.request();
-        let deadline = Instant::now() + limit.min(LEAVE_LIMIT);
-        self.deadline = Some(
-            self.deadline
-                .map_or(deadline, |earlier| earlier.min(deadline)),
-        );
+fn tick_page(page: &StatsPage) {
+    page.tick(0, monotonic_ms());
+}
+
+/// Waits for the hook's end; for ever when it has ended.
+async fn ended(hook: &mut Option<JoinHandle<Result<(), BoxError>>>) -> Result<(), Failure> {
+    let Some(hook) = hook else {
+        return std::future::pending().await;
+    };
+    match hook.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(Failure::Hook(super::explain(&*error))),
+        // The panic hook has said where.
+        Err(_) => Err(Failure::Hook("panicked".into())),
     }
 }
 
-/// Polls once: the result, when there is one already.
-async fn first_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
-    std::future::poll_fn(|cx| {
-        Poll::Ready(match future.as_mut().poll(cx) {
-            Poll::Ready(output) => Some(output),
-            Poll::Pending => None,
-        })
-    })
-    .await
+struct AgentDuty {
+    bells: Bells,
+    /// When the agent ends at the latest, once it is to end.
+    end: watch::Sender<Option<Instant>>,
+}
+
+impl Duty for AgentDuty {
+    fn drain(&self, limit: Duration, _successor: bool) {
+        self.bells.shutdown();
+        let now = Instant::now();
+        let deadline = now.checked_add(limit).unwrap_or(now);
+        self.end
+            .send_modify(|end| *end = Some(end.map_or(deadline, |end| end.min(deadline))));
+    }
+
+    fn adopt(&self, listener: u32, _socket: OwnedFd) {
+        complain(format_args!(
+            "an agent does not serve, so it cannot adopt listener {listener}"
+        ));
+    }
+
+    fn server_did_ready(&self) {
+        self.bells.server_did_ready();
+    }
 }

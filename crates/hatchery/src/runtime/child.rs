@@ -1,157 +1,212 @@
-//! What the master handed down to this process.
+//! What a child was told at its start.
 
-use std::env;
+use std::ffi::OsString;
+use std::fmt;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::ExitCode;
+use std::os::fd::{OwnedFd, RawFd};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hatchery_ipc::child::{self, ToChild, ToMaster, Welcome};
+use hatchery_ipc::child::{PACKET_MAX, ToChild, Welcome, decode};
 use hatchery_ipc::environment as names;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::{memfd, packet, process};
+use rustix::net::SocketType;
+use rustix::net::sockopt::socket_type;
 
 use super::control::Control;
-use super::guarded;
-use crate::BoxError;
+use super::moment::{Bells, Moments};
 
-/// A process that a master started: its names, its configuration, its descriptors.
-#[derive(Debug)]
-pub(crate) struct Child {
-    pub(crate) app: String,
-    pub(crate) env: String,
-    /// `None` for the agent.
-    pub(crate) slot: Option<u32>,
-    pub(crate) workers: u32,
-    pub(crate) instance: u64,
-    pub(crate) generation: u64,
-    /// The effective configuration, JSON.
-    pub(crate) config: Vec<u8>,
-    /// Shared with the master, which reads it.
-    pub(crate) page: Arc<StatsPage>,
-    /// Bound and listening already.
-    pub(crate) listeners: Vec<OwnedFd>,
-    pub(crate) master: Master,
-    welcome: Welcome,
+/// What a child of the master is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Serves requests.
+    Worker,
+    /// There is one in the pool, for what must be done once.
+    Agent,
 }
 
-/// The socket to the master. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(crate) struct Master {
-    socket: Arc<OwnedFd>,
+impl Role {
+    /// The role that the environment gives this process; `None` for a master or a command line.
+    pub(crate) fn from_env() -> Result<Option<Self>, BadChild> {
+        match std::env::var_os(names::ROLE) {
+            None => Ok(None),
+            Some(role) if role == "worker" => Ok(Some(Self::Worker)),
+            Some(role) if role == "agent" => Ok(Some(Self::Agent)),
+            Some(role) => Err(BadChild(format!(
+                "{}={}: no such role",
+                names::ROLE,
+                role.display()
+            ))),
+        }
+    }
+}
+
+/// A process that the master did not start, or not as this version expects it.
+#[derive(Debug)]
+pub(crate) struct BadChild(String);
+
+impl fmt::Display for BadChild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "this is no child of a master: {}", self.0)
+    }
+}
+
+impl std::error::Error for BadChild {}
+
+/// What a child was told at its start.
+#[derive(Debug)]
+pub(crate) struct Child {
+    /// The application's name.
+    pub(crate) app: String,
+    /// The environment's name.
+    pub(crate) env: String,
+    /// The worker's place in the pool; `None` in the agent.
+    pub(crate) slot: Option<u32>,
+    /// Workers in the pool when this process was started.
+    pub(crate) workers: u32,
+    /// This process's number, unique while the master lives.
+    pub(crate) instance: u64,
+    /// The number of the release and configuration that it runs.
+    pub(crate) generation: u64,
+    /// Where it ticks and counts.
+    pub(crate) page: Arc<StatsPage>,
+    /// The effective configuration, JSON.
+    pub(crate) config: Vec<u8>,
+    /// The inherited listeners, in the order of the configuration.
+    pub(crate) listeners: Vec<OwnedFd>,
+    /// How often it ticks.
+    pub(crate) heartbeat_interval: Duration,
+    /// How long idle keep-alive connections are kept while draining.
+    pub(crate) idle_grace: Duration,
+    /// How long it serves on when the master is gone.
+    pub(crate) orphan_grace: Duration,
+    /// What user code can wait for.
+    pub(crate) moments: Moments,
+    pub(super) bells: Bells,
+    pub(super) control: Arc<Control>,
 }
 
 impl Child {
-    /// Takes over what was handed down. Called once, before anything else opens descriptors.
+    /// Reads the environment, takes the inherited descriptors and waits for the welcome.
     ///
-    /// # Errors
-    ///
-    /// The environment or the descriptors are not what a master hands down.
-    pub(crate) fn from_env() -> io::Result<Self> {
-        let listeners: i32 = optional(names::LISTEN_FDS)?.unwrap_or(0);
-        let first = names::LISTEN_FDS_START;
-        let listeners = (first..first.saturating_add(listeners))
-            .map(process::take_fd)
-            .collect::<io::Result<_>>()?;
-        let socket = process::take_fd(required(names::CONTROL_FD)?)?;
-        let (welcome, page, config) = receive_welcome(&socket)?;
+    /// Call it first in `main` and once: it takes descriptors by their numbers.
+    pub(crate) fn from_env() -> Result<Self, BadChild> {
+        Self::from_variables(|name| std::env::var_os(name))
+    }
+
+    pub(super) fn from_variables(
+        lookup: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, BadChild> {
+        let variables = Variables { lookup };
+        let sockets = variables.listeners()?;
+        let control = variables.control()?;
+        let (welcome, mut fds) = welcome(&control)?;
+        let (Some(config), Some(page), None) = (fds.pop(), fds.pop(), fds.pop()) else {
+            return Err(BadChild(
+                "the welcome comes without its two descriptors".into(),
+            ));
+        };
+        if welcome.listeners.len() != sockets.len() {
+            return Err(BadChild(format!(
+                "{} listeners were announced and {} came",
+                welcome.listeners.len(),
+                sockets.len(),
+            )));
+        }
+        let (bells, moments) = Bells::new();
         Ok(Self {
-            app: required(names::APP)?,
-            env: required(names::ENV)?,
-            slot: optional(names::SLOT)?,
-            workers: required(names::WORKERS)?,
-            instance: required(names::INSTANCE)?,
-            generation: required(names::GENERATION)?,
-            config: memfd::read(&config)?,
-            page: Arc::new(StatsPage::map(&page)?),
-            listeners,
-            master: Master {
-                socket: Arc::new(socket),
-            },
-            welcome,
+            app: variables.text(names::APP)?,
+            env: variables.text(names::ENV)?,
+            slot: variables.optional(names::SLOT)?,
+            workers: variables.number(names::WORKERS)?,
+            instance: variables.number(names::INSTANCE)?,
+            generation: variables.number(names::GENERATION)?,
+            page: Arc::new(StatsPage::map(page).map_err(|error| bad("stats page", &error))?),
+            config: memfd::read(config).map_err(|error| bad("configuration", &error))?,
+            listeners: sockets,
+            heartbeat_interval: Duration::from_millis(welcome.heartbeat_interval_ms),
+            idle_grace: Duration::from_millis(welcome.idle_grace_ms),
+            orphan_grace: Duration::from_millis(welcome.orphan_grace_ms),
+            moments,
+            bells,
+            control: Arc::new(Control::new(control)),
         })
     }
-
-    /// How often the serving loops tick.
-    pub(crate) fn heartbeat(&self) -> Duration {
-        Duration::from_millis(self.welcome.heartbeat_interval_ms)
-    }
-
-    /// How long idle connections are kept while draining.
-    pub(crate) fn idle_grace(&self) -> Duration {
-        Duration::from_millis(self.welcome.idle_grace_ms)
-    }
-
-    /// How long to go on serving without a master.
-    fn orphan_grace(&self) -> Duration {
-        Duration::from_millis(self.welcome.orphan_grace_ms)
-    }
-
-    /// Begins to listen to the master, then builds what this process is there for. A failure is
-    /// told, and leaves the exit code.
-    pub(crate) fn boot<T>(
-        &self,
-        build: impl FnOnce(&Self) -> Result<T, BoxError>,
-    ) -> Result<(Control, T), ExitCode> {
-        let control = Control::listen(self.master.clone(), self.orphan_grace())
-            .map_err(|error| self.boot_failed(format!("no thread can be started: {error}")))?;
-        let product = guarded(|| build(self)).map_err(|reason| self.boot_failed(reason))?;
-        Ok((control, product))
-    }
-
-    /// Tells the master, and whoever reads the log, why this process cannot start.
-    pub(crate) fn boot_failed(&self, reason: String) -> ExitCode {
-        eprintln!("cannot start: {reason}");
-        self.master.say(&ToMaster::BootFailed { reason });
-        ExitCode::FAILURE
-    }
 }
 
-impl Master {
-    /// Sends a message. A master that is gone or does not read cannot be told anything; its end is
-    /// noticed elsewhere.
-    pub(crate) fn say(&self, message: &ToMaster) {
-        let Ok(packet) = child::encode(message) else {
-            return;
+struct Variables<L> {
+    lookup: L,
+}
+
+impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
+    fn text(&self, name: &str) -> Result<String, BadChild> {
+        let value = (self.lookup)(name).ok_or_else(|| BadChild(format!("{name} is not set")))?;
+        value
+            .into_string()
+            .map_err(|_| BadChild(format!("{name} is no UTF-8")))
+    }
+
+    fn number<T: FromStr>(&self, name: &str) -> Result<T, BadChild> {
+        let text = self.text(name)?;
+        text.parse()
+            .map_err(|_| BadChild(format!("{name}={text}: not such a number")))
+    }
+
+    fn optional<T: FromStr>(&self, name: &str) -> Result<Option<T>, BadChild> {
+        (self.lookup)(name).map(|_| self.number(name)).transpose()
+    }
+
+    /// The descriptors that systemd's contract names. None is fine: the agent has none.
+    fn listeners(&self) -> Result<Vec<OwnedFd>, BadChild> {
+        let Some(count) = self.optional::<RawFd>(names::LISTEN_FDS)? else {
+            return Ok(Vec::new());
         };
-        let _ = packet::send(self.socket.as_fd(), &packet, &[], true);
+        let pid = self.number::<u32>(names::LISTEN_PID)?;
+        if pid != std::process::id() {
+            return Err(BadChild(format!(
+                "{}={pid} is another process",
+                names::LISTEN_PID
+            )));
+        }
+        let first = names::LISTEN_FDS_START;
+        (first..first.saturating_add(count))
+            .map(|fd| process::take_fd(fd).map_err(|error| bad("listener", &error)))
+            .collect()
     }
 
-    /// Waits for the next message and the descriptors that ride along. `None`: the master is gone.
-    pub(crate) fn hear(&self) -> io::Result<Option<(ToChild, Vec<OwnedFd>)>> {
-        receive(&self.socket)
+    fn control(&self) -> Result<OwnedFd, BadChild> {
+        let fd = self.number::<RawFd>(names::CONTROL_FD)?;
+        let refuse = |why: &dyn fmt::Display| {
+            BadChild(format!(
+                "{}={fd} is not the control socket: {why}",
+                names::CONTROL_FD
+            ))
+        };
+        let socket = process::take_fd(fd).map_err(|error| refuse(&error))?;
+        match socket_type(&socket) {
+            Ok(SocketType::SEQPACKET) => Ok(socket),
+            Ok(_) => Err(refuse(&"a socket of another type than SEQPACKET")),
+            Err(error) => Err(refuse(&io::Error::from(error))),
+        }
     }
 }
 
-fn receive_welcome(socket: &OwnedFd) -> io::Result<(Welcome, OwnedFd, OwnedFd)> {
-    let Some((ToChild::Welcome(welcome), fds)) = receive(socket)? else {
-        return Err(io::Error::other("the master did not begin with a welcome"));
+/// The first message. It is in the socket before the process starts.
+fn welcome(control: &OwnedFd) -> Result<(Welcome, Vec<OwnedFd>), BadChild> {
+    let mut buffer = vec![0; PACKET_MAX];
+    let received = packet::receive(control, &mut buffer, false);
+    let Some(packet) = received.map_err(|error| bad("welcome", &error))? else {
+        return Err(BadChild("the master is gone".into()));
     };
-    let [page, config] = <[OwnedFd; 2]>::try_from(fds)
-        .map_err(|fds| io::Error::other(format!("{} descriptors with the welcome", fds.len())))?;
-    Ok((welcome, page, config))
+    match decode::<ToChild>(&buffer[..packet.len]) {
+        Ok(ToChild::Welcome(welcome)) => Ok((welcome, packet.fds)),
+        Ok(_) => Err(BadChild("the master's first message is no welcome".into())),
+        Err(error) => Err(bad("welcome", &error)),
+    }
 }
 
-fn receive(socket: &OwnedFd) -> io::Result<Option<(ToChild, Vec<OwnedFd>)>> {
-    let mut buffer = [0; child::PACKET_MAX];
-    let Some(packet) = packet::receive(socket.as_fd(), &mut buffer, false)? else {
-        return Ok(None);
-    };
-    let message = child::decode(&buffer[..packet.len]).map_err(io::Error::other)?;
-    Ok(Some((message, packet.fds)))
-}
-
-fn required<T: FromStr>(name: &str) -> io::Result<T> {
-    optional(name)?.ok_or_else(|| io::Error::other(format!("{name} is not set")))
-}
-
-fn optional<T: FromStr>(name: &str) -> io::Result<Option<T>> {
-    let Ok(text) = env::var(name) else {
-        return Ok(None);
-    };
-    text.parse()
-        .map(Some)
-        .map_err(|_| io::Error::other(format!("{name}={text} makes no sense")))
+fn bad(what: &str, error: &dyn fmt::Display) -> BadChild {
+    BadChild(format!("{what}: {error}"))
 }

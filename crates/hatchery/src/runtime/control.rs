@@ -1,124 +1,134 @@
 //! The thread that listens to the master.
 //!
-//! It is a thread of its own so that the master's end is noticed even when every serving loop is
-//! blocked: an orphan drains for a short while and is then ended by this thread. (A signal on the
-//! parent's death would be tied to the thread that forked, and would cut requests.)
+//! It is a plain thread, so that it does its work also while the runtime is blocked: what it hears
+//! waits in bounded queues, and when the master dies it ends the process itself, in time.
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use hatchery_ipc::child::{ToChild, ToMaster};
-use hatchery_sys::process;
+use hatchery_ipc::child::{PACKET_MAX, ToChild, ToMaster, decode, encode};
+use hatchery_sys::{packet, process};
 
-use super::child::Master;
+use crate::complain::complain;
 
-/// How long an orphan may drain. Its master's successor waits for the port.
+/// How long an orphan may drain before it kills itself.
 const ORPHAN_DRAIN: Duration = Duration::from_secs(2);
 
-/// What a process does when its master speaks. Called on the control thread; must not block.
-pub(crate) trait Orders: Send + Sync + 'static {
-    /// Finish what you have and end.
+/// The child's end of the socket to the master.
+#[derive(Debug)]
+pub(crate) struct Control {
+    socket: OwnedFd,
+    is_orphan: AtomicBool,
+}
+
+/// What the role of a child does with what it hears. Called on the control thread; must not block.
+pub(super) trait Duty: Send + 'static {
+    /// Finish what you have within `limit`, and end.
     fn drain(&self, limit: Duration, successor: bool);
-    /// Accept all that waits in `listener`, then call `done` with the number.
-    fn adopt(&self, listener: OwnedFd, done: Box<dyn FnOnce(u32) + Send>);
+    /// Serve what waits in this listener.
+    fn adopt(&self, listener: u32, socket: OwnedFd);
     /// The whole pool is up.
     fn server_did_ready(&self);
 }
 
-/// The running thread, as the rest of the process sees it.
-pub(crate) struct Control {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    /// Who follows the orders; nobody yet while the process boots.
-    orders: OnceLock<Box<dyn Orders>>,
-    /// Whether the master is gone.
-    orphaned: AtomicBool,
-}
-
 impl Control {
-    /// Starts the thread. The first thing that a process does, so that one whose boot takes long
-    /// does not outlive its master.
-    pub(crate) fn listen(master: Master, orphan_grace: Duration) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
-            orders: OnceLock::new(),
-            orphaned: AtomicBool::new(false),
-        });
-        let theirs = Arc::clone(&shared);
+    pub(super) fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            is_orphan: AtomicBool::new(false),
+        }
+    }
+
+    /// Tells the master something. Never blocks: a master that reads nothing is not to hang us.
+    pub(super) fn tell(&self, message: &ToMaster) -> io::Result<()> {
+        let bytes = encode(message).map_err(io::Error::other)?;
+        packet::send(&self.socket, &bytes, &[], true)
+    }
+
+    /// Tells the master something that it can do without.
+    pub(super) fn mention(&self, message: &ToMaster) {
+        if let Err(error) = self.tell(message) {
+            complain(format_args!("cannot tell the master {message:?}: {error}"));
+        }
+    }
+
+    /// Starts the thread. Without it a child would outlive its master, so its failure is a reason
+    /// not to start.
+    pub(super) fn listen(
+        self: &Arc<Self>,
+        orphan_grace: Duration,
+        duty: impl Duty,
+    ) -> io::Result<()> {
+        let control = Arc::clone(self);
+        let listen = move || {
+            control.hear(&duty);
+            control.orphaned(orphan_grace, &duty);
+        };
         thread::Builder::new()
             .name("hatchery-control".into())
-            .stack_size(128 * 1024)
-            .spawn(move || {
-                obey(&master, &theirs.orders);
-                theirs.orphaned.store(true, Ordering::Release);
-                end_orphan(orphan_grace, &theirs.orders);
-            })?;
-        Ok(Self { shared })
+            .spawn(listen)
+            .map(drop)
     }
 
-    /// From now on `orders` are followed. To be called before the process says that it is ready:
-    /// the master gives none before that.
-    pub(crate) fn follow(&self, orders: impl Orders) {
-        let _ = self.shared.orders.set(Box::new(orders));
-    }
-
-    /// The end of the process. An orphan takes its group along: nobody else is there to do it.
-    pub(crate) fn end_group(&self) {
-        if self.shared.orphaned.load(Ordering::Acquire) {
+    /// When the master is dead, the rest of the process group goes with this process: nobody else
+    /// is left to end it.
+    pub(super) fn end_if_orphaned(&self) {
+        if self.is_orphan.load(Ordering::Relaxed) {
             process::kill_own_group();
         }
     }
-}
 
-/// Passes on what the master says, until it is gone (or cannot be understood, which is as bad).
-fn obey(master: &Master, orders: &OnceLock<Box<dyn Orders>>) {
-    loop {
-        let (message, fds) = match master.hear() {
-            Ok(Some(heard)) => heard,
-            Ok(None) => return,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                eprintln!("cannot understand the master: {error}");
-                return;
-            }
-        };
-        let Some(orders) = orders.get() else { continue };
-        match message {
-            ToChild::Drain {
-                limit_ms,
-                successor,
-            } => {
-                orders.drain(Duration::from_millis(limit_ms), successor);
-            }
-            ToChild::ServerDidReady => orders.server_did_ready(),
-            ToChild::Adopt { listener } => {
-                let Some(socket) = fds.into_iter().next() else {
+    /// Hears the master until it is gone.
+    fn hear(&self, duty: &impl Duty) {
+        let mut buffer = vec![0; PACKET_MAX];
+        loop {
+            let packet = match packet::receive(&self.socket, &mut buffer, false) {
+                Ok(Some(packet)) => packet,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    complain(format_args!("the master's message is lost: {error}"));
                     continue;
-                };
-                let master = master.clone();
-                let done = move |accepted| master.say(&ToMaster::Adopted { listener, accepted });
-                orders.adopt(socket, Box::new(done));
+                }
+                // With a socket that is broken, the master is as good as gone.
+                Ok(None) | Err(_) => return,
+            };
+            match decode(&buffer[..packet.len]) {
+                Ok(message) => follow(&message, packet.fds, duty),
+                Err(error) => complain(format_args!("the master's message: {error}")),
             }
-            ToChild::Welcome(_) => {}
         }
+    }
+
+    /// The master is gone: serve on for the grace, drain, and end, whatever the runtime does.
+    fn orphaned(&self, grace: Duration, duty: &impl Duty) {
+        self.is_orphan.store(true, Ordering::Relaxed);
+        // Their reader was the master. Writing would fail, and code that prints would panic.
+        let _ = process::redirect_to_null(&[1, 2]);
+        thread::sleep(grace);
+        duty.drain(ORPHAN_DRAIN, false);
+        thread::sleep(ORPHAN_DRAIN);
+        process::kill_own_group()
     }
 }
 
-/// Without a master: serve on for the grace, drain for a while, and end whatever still runs. Who
-/// has not begun to serve has nothing to finish.
-fn end_orphan(grace: Duration, orders: &OnceLock<Box<dyn Orders>>) -> ! {
-    let Some(orders) = orders.get() else {
-        process::kill_own_group()
-    };
-    // The pipes have lost their reader: a line written to them would be an error in a handler.
-    let _ = process::redirect_to_null(&[1, 2]);
-    thread::sleep(grace);
-    orders.drain(ORPHAN_DRAIN, false);
-    thread::sleep(ORPHAN_DRAIN);
-    process::kill_own_group()
+fn follow(message: &ToChild, mut fds: Vec<OwnedFd>, duty: &impl Duty) {
+    match *message {
+        ToChild::Welcome(_) => complain(format_args!("the master says welcome twice")),
+        ToChild::ServerDidReady => duty.server_did_ready(),
+        ToChild::Drain {
+            limit_ms,
+            successor,
+        } => {
+            duty.drain(Duration::from_millis(limit_ms), successor);
+        }
+        ToChild::Adopt { listener } => match fds.pop() {
+            Some(socket) => duty.adopt(listener, socket),
+            None => complain(format_args!(
+                "listener {listener} to adopt did not come along"
+            )),
+        },
+    }
 }

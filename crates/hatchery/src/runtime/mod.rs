@@ -1,72 +1,120 @@
-//! What runs in the processes that the master starts, and in the one process of `--single`.
+//! What runs in a child of the master: a worker or the agent.
 //!
-//! - [`child`]: what the master handed down: environment, welcome, descriptors.
-//! - [`control`]: the thread that listens to the master, whatever the serving loops do.
-//! - [`crew`]: the serving threads of one process, as one.
-//! - [`worker`], [`agent`], [`single`]: the three kinds of process.
+//! - [`child`]: what the child was told at its start: environment, descriptors, the welcome.
+//! - [`control`]: the thread that listens to the master, and outlives a blocked runtime.
+//! - [`worker`], [`agent`]: the two roles. [`serving`]: the threads that serve in one process.
+//! - [`moment`]: how user code hears of the end, and of the pool's being up.
 
 mod agent;
 mod child;
 mod control;
-mod crew;
-mod shutdown;
-mod single;
+mod moment;
+pub(crate) mod orders;
+pub(crate) mod serving;
+#[cfg(test)]
+mod tests;
 mod worker;
 
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::BoxError;
+use hatchery_ipc::child::ToMaster;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+
 pub(crate) use agent::run_agent;
-pub(crate) use child::Child;
-pub use shutdown::Shutdown;
-pub(crate) use single::run_single;
+pub(crate) use child::{Child, Role};
+pub(crate) use moment::Bells;
+pub use moment::Moment;
+pub(crate) use moment::Moments;
 pub(crate) use worker::run_worker;
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use crate::complain::complain;
+use control::Control;
 
-use crate::BoxError;
+/// What the user wants to run in the agent. It may end early; the agent stays.
+pub(crate) type Hook = Pin<Box<dyn Future<Output = Result<(), BoxError>>>>;
 
-/// Runs code of the application that may fail or panic; either way there is a reason.
-fn guarded<T>(build: impl FnOnce() -> Result<T, BoxError>) -> Result<T, String> {
+/// How long a child drains when somebody else than the master told it to. The master, told of it,
+/// sets its own time.
+const SELF_DRAIN: Duration = Duration::from_secs(30);
+
+/// Longest reason that is told of a failed boot, in bytes.
+const REASON_MAX: usize = 4096;
+
+/// A runtime for one serving thread: tasks stay on it, so they need not be `Send`.
+pub(crate) fn local_runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build_local(LocalOptions::default())
+}
+
+/// Calls user code that may fail or panic while the process boots. The reason is one line.
+pub(crate) fn boot<T>(build: impl FnOnce() -> Result<T, BoxError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(build)) {
-        Ok(result) => result.map_err(|error| with_causes(&*error)),
-        Err(panic) => Err(format!("panicked: {}", panic_text(&*panic))),
+        Ok(result) => result.map_err(|error| explain(&*error)),
+        Err(panic) => Err(one_line(&format!("panicked: {}", panic_message(&*panic)))),
     }
 }
 
-/// An error and what caused it, in one line.
+/// Says why the process cannot start, to the log and to the master.
+fn boot_failed(control: &Control, reason: String) -> ExitCode {
+    complain(format_args!("cannot start: {reason}"));
+    // If the master is gone, nobody wants to know.
+    let _ = control.tell(&ToMaster::BootFailed { reason });
+    ExitCode::FAILURE
+}
+
+/// Ends a child whose work is done.
+fn end(control: &Arc<Control>, runtime: LocalRuntime) -> ExitCode {
+    // A blocking task that hangs must not keep the process.
+    runtime.shutdown_background();
+    control.end_if_orphaned();
+    ExitCode::SUCCESS
+}
+
+/// An error and its causes, in one line.
+fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+    one_line(&with_causes(error))
+}
+
 fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let further = error.to_string();
-        if !text.contains(&further) {
-            text.push_str(": ");
-            text.push_str(&further);
+        let message = error.to_string();
+        // Many errors repeat their cause's text in their own.
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         cause = error.source();
     }
     text
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "no text"
-    }
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failed_build_has_its_reason_in_one_line() {
-        let refused = std::io::Error::new(std::io::ErrorKind::Other, "refused");
-        let failed = guarded::<()>(|| Err(Box::new(refused)));
-        assert_eq!(failed, Err("refused".into()));
-        let panicked = guarded::<()>(|| panic!("no {}", "database"));
-        assert_eq!(panicked, Err("panicked: no database".into()));
-    }
+fn one_line(text: &str) -> String {
+    let mut line = text
+        .split(['\n', '\r'])
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .fold(String::new(), |line, part| {
+            if line.is_empty() {
+                part.to_owned()
+            } else {
+                format!("{line}; {part}")
+            }
+        });
+    line.truncate(line.floor_char_boundary(REASON_MAX));
+    line
 }

@@ -1,90 +1,124 @@
-//! A worker: serves clients from its slot until it is told to drain.
+//! The worker: serves requests until it is told to drain.
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{BoxError, Router};
 use hatchery_ipc::child::ToMaster;
 use hatchery_sys::process;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::child::{Child, Master};
-use super::control::Orders;
-use super::crew::{Crew, Foreman, Service};
-use crate::BoxError;
+use super::control::{Control, Duty};
+use super::moment::Bells;
+use super::orders::Orders;
+use super::serving::Serving;
+use super::{Child, SELF_DRAIN};
+use crate::complain::complain;
 use crate::serve::Limits;
 
-/// How long a worker that was told to go by a signal takes at most; the master's own limit is
-/// usually shorter.
-const LEAVE_LIMIT: Duration = Duration::from_secs(600);
-
-struct WorkerOrders(Foreman);
-
-impl Orders for WorkerOrders {
-    fn drain(&self, limit: Duration, successor: bool) {
-        self.0.drain(limit, successor);
-    }
-
-    fn adopt(&self, listener: OwnedFd, done: Box<dyn FnOnce(u32) + Send>) {
-        self.0.adopt(listener, done);
-    }
-
-    fn server_did_ready(&self) {}
-}
-
-/// Builds what is served, says that it is ready, and serves.
+/// Runs a worker to its end. `build` makes the application, within the runtime that then serves it.
 pub(crate) fn run_worker(
-    mut child: Child,
+    child: Child,
     build: impl FnOnce(&Child) -> Result<(Router, Limits), BoxError>,
 ) -> ExitCode {
     let slot = child.slot.unwrap_or_default();
+    // For `top` and the like; `ps` shows the whole title.
     let _ = process::set_name(&format!("{:.10} w{slot}", child.app));
-    let (control, (router, limits)) = match child.boot(build) {
-        Ok(booted) => booted,
-        Err(code) => return code,
+    let control = Arc::clone(&child.control);
+    let orders = Arc::new(Orders::default());
+    let duty = WorkerDuty {
+        control: Arc::clone(&control),
+        orders: Arc::clone(&orders),
+        bells: child.bells.clone(),
     };
-    let service = Service {
-        router,
-        limits,
-        listeners: std::mem::take(&mut child.listeners),
-        page: child.page.clone(),
-        heartbeat: child.heartbeat(),
-        idle_grace: child.idle_grace(),
+    let started = control.listen(child.orphan_grace, duty);
+    let runtime = match started.and_then(|()| super::local_runtime()) {
+        Ok(runtime) => runtime,
+        Err(error) => return super::boot_failed(&control, error.to_string()),
     };
-    let (crew, foreman) = match Crew::start(&service) {
-        Ok(started) => started,
-        Err(error) => return child.boot_failed(format!("cannot serve: {error}")),
-    };
-    control.follow(WorkerOrders(foreman.clone()));
-    // The threads have descriptors of their own; these would keep the listeners open.
-    drop(service);
-    child.master.say(&ToMaster::Ready);
-    let cut = crew.serve(obey_signals(child.master.clone(), foreman));
-    if cut > 0 {
-        eprintln!("{cut} connections were cut: the time to drain was over");
+    match runtime.block_on(serve(child, &orders, build)) {
+        Ok(cut) => {
+            if cut > 0 {
+                complain(format_args!(
+                    "the drain's time is over, connections cut: {cut}"
+                ));
+            }
+            super::end(&control, runtime)
+        }
+        Err(reason) => {
+            runtime.shutdown_background();
+            super::boot_failed(&control, reason)
+        }
     }
-    control.end_group();
-    ExitCode::SUCCESS
 }
 
-/// SIGTERM means: drain and exit. The master is told first, so that a successor starts meanwhile.
-async fn obey_signals(master: Master, foreman: Foreman) {
-    let (Ok(mut term), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        return eprintln!("cannot receive signals: SIGTERM will end this process at once");
+async fn serve(
+    child: Child,
+    orders: &Arc<Orders>,
+    build: impl FnOnce(&Child) -> Result<(Router, Limits), BoxError>,
+) -> Result<usize, String> {
+    let (router, limits) = super::boot(|| build(&child))?;
+    let control = child.control;
+    let signals = signal(SignalKind::terminate())
+        .and_then(|term| Ok((term, signal(SignalKind::interrupt())?)))
+        .map_err(|error| format!("signals: {error}"))?;
+    let serving = Serving {
+        listeners: child.listeners,
+        router,
+        limits,
+        page: child.page,
+        heartbeat: child.heartbeat_interval,
+        idle_grace: child.idle_grace,
     };
-    loop {
-        tokio::select! {
-            Some(()) = term.recv() => {
-                master.say(&ToMaster::Leaving);
-                foreman.drain(LEAVE_LIMIT, false);
-            }
-            // Ctrl-C is the master's business.
-            Some(()) = interrupt.recv() => {}
-            else => return,
+    let leaving = {
+        let duty = WorkerDuty {
+            control: Arc::clone(&control),
+            orders: Arc::clone(orders),
+            bells: child.bells,
+        };
+        move || {
+            duty.control.mention(&ToMaster::Leaving);
+            duty.drain(SELF_DRAIN, false);
         }
+    };
+    tokio::task::spawn_local(heed(signals, leaving));
+    let ready = || control.mention(&ToMaster::Ready);
+    serving
+        .run(orders, ready)
+        .await
+        .map_err(|error| format!("cannot listen: {error}"))
+}
+
+/// Leaves at the first SIGTERM. SIGINT is caught and does nothing: it is the master's to decide
+/// what a Ctrl-C means.
+pub(super) async fn heed((mut term, _int): (Signal, Signal), leaving: impl FnOnce()) {
+    if term.recv().await.is_some() {
+        leaving();
+    }
+    // The handler stays for the life of the process, so further signals do nothing.
+}
+
+struct WorkerDuty {
+    control: Arc<Control>,
+    orders: Arc<Orders>,
+    bells: Bells,
+}
+
+impl Duty for WorkerDuty {
+    fn drain(&self, limit: Duration, successor: bool) {
+        self.bells.shutdown();
+        self.orders.drain(limit, successor);
+    }
+
+    fn adopt(&self, listener: u32, socket: OwnedFd) {
+        let control = Arc::clone(&self.control);
+        let answer = move |accepted| control.mention(&ToMaster::Adopted { listener, accepted });
+        self.orders.adopt(socket, Box::new(answer));
+    }
+
+    fn server_did_ready(&self) {
+        self.bells.server_did_ready();
     }
 }

@@ -53,6 +53,13 @@ pub(crate) type Heir = Box<dyn Fn(Taken)>;
 
 /// A connection that was taken out of hyper without its client noticing.
 #[derive(Debug)]
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "nobody inherits connections between processes yet"
+    )
+)]
 pub(crate) struct Taken {
     /// The socket.
     pub(crate) stream: Stream,
@@ -159,6 +166,10 @@ pub(super) struct Connection {
 type Http1 = http1::UpgradeableConnection<TokioIo<Io>, Service>;
 type Http2 = http2::Connection<TokioIo<Io>, Service, Local>;
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all connections are of the large one"
+)]
 enum State {
     /// Too little was read to know the protocol.
     Sniffing {

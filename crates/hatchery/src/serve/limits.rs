@@ -16,29 +16,28 @@ const HEADER_BYTES_MIN: u64 = 8 * 1024;
 /// Durations and sizes are strings in the configuration (`"10s"`, `"64KiB"`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Limits {
+pub(crate) struct Limits {
     /// From a connection's start, or a request's first byte, to the end of its header. Checked
     /// about four times a second.
     #[serde(with = "duration")]
-    pub header_timeout: Duration,
+    pub(crate) header_timeout: Duration,
     /// How long a connection may stay idle between two requests.
     #[serde(with = "duration")]
-    pub keep_alive_timeout: Duration,
+    pub(crate) keep_alive_timeout: Duration,
     /// Most open connections of one worker. Beyond it, clients wait in the listener's queue.
-    pub max_connections: u32,
+    pub(crate) max_connections: u32,
     /// Serving threads of one worker, 1 to 16.
-    pub threads: u32,
+    pub(crate) threads: u32,
     /// Whether HTTP/2 (by prior knowledge) is served beside HTTP/1.1.
-    pub http2: bool,
+    pub(crate) http2: bool,
     /// Longest request header, at least 8 KiB.
     #[serde(with = "size")]
-    pub max_header_bytes: u64,
+    pub(crate) max_header_bytes: u64,
     /// Most header fields of a request.
-    pub max_headers: u32,
+    pub(crate) max_headers: u32,
     /// Longest request body that extractors read; a longer one is answered 413.
     #[serde(with = "size")]
-    pub body_limit: u64,
+    pub(crate) body_limit: u64,
 }
 
 impl Default for Limits {
@@ -58,7 +57,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Checks what the types cannot: every complaint is a key of this table and a sentence.
-    pub fn validate(&self) -> Result<(), Vec<(&'static str, String)>> {
+    pub(crate) fn validate(&self) -> Result<(), Vec<(&'static str, String)>> {
         let mut complaints = Vec::new();
         let mut check = |holds: bool, key, sentence: String| {
             if !holds {

@@ -25,6 +25,5 @@ mod state;
 mod tests;
 mod verdict;
 
-pub(crate) use connection::{Heir, Taken};
-pub use limits::Limits;
+pub(crate) use limits::Limits;
 pub(crate) use server::{Ended, Order, Server, Setup};

@@ -19,6 +19,7 @@ use super::connection::{Common, Heir};
 use super::listener::{Listener, Waiting};
 use super::state::Thread;
 use super::verdict::{Patience, millis};
+use crate::complain::complain;
 
 /// Most connections accepted before others have their turn.
 const BATCH: usize = 32;
@@ -205,7 +206,7 @@ impl Server {
             Some(Order::Adopt { listener, done }) => match Waiting::new(listener) {
                 Ok(waiting) => done(u32::try_from(self.empty(&waiting)).unwrap_or(u32::MAX)),
                 Err(error) => {
-                    eprintln!("cannot adopt a listener: {error}");
+                    complain(format_args!("cannot adopt a listener: {error}"));
                     done(0);
                 }
             },
@@ -228,7 +229,9 @@ impl Server {
                     self.empty(&waiting);
                 }
                 Ok(_) => {}
-                Err(error) => eprintln!("cannot take a listener out of the loop: {error}"),
+                Err(error) => complain(format_args!(
+                    "cannot take a listener out of the loop: {error}"
+                )),
             }
         }
         self.drain = Some(Drain {
@@ -254,7 +257,7 @@ impl Server {
                 Err(error) if is_of_one_connection(&error) => {}
                 Err(error) => {
                     if error.kind() != io::ErrorKind::WouldBlock {
-                        eprintln!("cannot empty a listener's queue: {error}");
+                        complain(format_args!("cannot empty a listener's queue: {error}"));
                     }
                     break;
                 }
@@ -265,7 +268,9 @@ impl Server {
 
     fn pause(&mut self, error: &io::Error) {
         if !std::mem::replace(&mut self.is_refused, true) {
-            eprintln!("cannot accept connections, trying again every {PAUSE:?}: {error}");
+            complain(format_args!(
+                "cannot accept connections, trying again every {PAUSE:?}: {error}"
+            ));
         }
         self.paused_until = Some(Instant::now() + PAUSE);
     }

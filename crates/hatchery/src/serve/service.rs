@@ -126,16 +126,14 @@ impl Serving {
         let Some(route) = &mut self.route else {
             return Poll::Ready(internal_server_error());
         };
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(route).poll(cx))) {
-            Ok(poll) => poll.map(|Ok(response)| response),
-            Err(_) => {
-                // What the handler held is in an unknown state: drop it now, and let a panic in
-                // one of its destructors not take the connection with it.
-                let rest = self.route.take();
-                let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
-                Poll::Ready(internal_server_error())
-            }
+        if let Ok(poll) = catch_unwind(AssertUnwindSafe(|| Pin::new(route).poll(cx))) {
+            return poll.map(|Ok(response)| response);
         }
+        // What the handler held is in an unknown state: drop it now, and let a panic in one of its
+        // destructors not take the connection with it.
+        let rest = self.route.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
+        Poll::Ready(internal_server_error())
     }
 }
 

@@ -50,9 +50,9 @@ impl Patience {
     /// the registry, which spreads the closing of idle ones.
     pub(super) fn verdict(&self, phase: Phase, age_ms: u64, http2: bool, key: usize) -> Request {
         match phase {
-            Phase::Header if age_ms >= self.header_ms => Request::Drop,
-            Phase::New if age_ms >= self.header_ms => Request::Drop,
-            Phase::Leaving if age_ms >= self.header_ms => Request::Drop,
+            Phase::New | Phase::Header | Phase::Leaving if age_ms >= self.header_ms => {
+                Request::Drop
+            }
             Phase::Lingering if age_ms >= LINGER_MS => Request::Drop,
             // An HTTP/2 client is told at once; what it has begun is finished.
             Phase::Busy | Phase::Idle if http2 && self.drain.is_some() => Request::Leave,

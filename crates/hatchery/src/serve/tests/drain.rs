@@ -1,7 +1,9 @@
+//! Draining: what is in flight ends, what is idle stays a while.
+
 use super::*;
 
 /// Longer than a test takes: only the next request ends the connection.
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 fn start_with(gate: &Arc<Semaphore>, idle_grace: Duration) -> Running {
     let (listener, address) = listener();

@@ -82,7 +82,7 @@ async fn serve_and_hand_over(
         limits: limits(),
         page: first_page,
         heartbeat: Duration::from_millis(5),
-        idle_grace: Duration::from_secs(3600),
+        idle_grace: Duration::from_hours(1),
         heir: Some(heir),
         orders,
     };

@@ -1,3 +1,5 @@
+//! HTTP/1.1 over real sockets.
+
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::*;
@@ -23,9 +25,8 @@ fn a_connection_serves_many_requests() {
 fn pipelined_requests_are_answered_in_order() {
     let running = start(limits(), router(&gate()));
     let mut client = running.connect();
-    let requests: String = (0..50)
-        .map(|id| format!("GET /users/{id} HTTP/1.1\r\nHost: h\r\n\r\n"))
-        .collect();
+    let request = |id: usize| format!("GET /users/{id} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let requests = (0..50).map(request).collect::<Vec<_>>().concat();
     // The last request is not complete: the ones before must not wait for its rest.
     let (most, rest) = requests.split_at(requests.len() - 10);
     client.send(most);

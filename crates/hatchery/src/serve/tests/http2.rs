@@ -1,3 +1,5 @@
+//! HTTP/2 by prior knowledge.
+
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http2::{self, SendRequest};

@@ -1,3 +1,5 @@
+//! Time-outs and caps.
+
 use super::*;
 
 const SHORT: Duration = Duration::from_millis(60);

@@ -1,0 +1,82 @@
+//! What the serving threads are told, from before they exist.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::complain::complain;
+use crate::serve::Order;
+
+/// Most orders that wait for one thread. There are few: one for each slot that loses its worker.
+pub(super) const QUEUE_MAX: usize = 64;
+
+/// Passes orders on to the serving threads; those that come while the process boots wait.
+#[derive(Default)]
+pub(crate) struct Orders(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    threads: Vec<mpsc::Sender<Order>>,
+    early: Vec<Order>,
+    /// The drain that came too early.
+    drain: Option<(Duration, bool)>,
+}
+
+impl Orders {
+    /// From now on these threads are told.
+    pub(super) fn begin(&self, threads: Vec<mpsc::Sender<Order>>) {
+        let mut state = self.lock();
+        state.threads = threads;
+        for order in std::mem::take(&mut state.early) {
+            state.pass(0, order);
+        }
+        if let Some((limit, successor)) = state.drain.take() {
+            state.drain(limit, successor);
+        }
+    }
+
+    /// Tells all threads to finish what they have within `limit`.
+    pub(crate) fn drain(&self, limit: Duration, successor: bool) {
+        self.lock().drain(limit, successor);
+    }
+
+    /// Has what waits in `listener` accepted; `done` gets the number of connections.
+    pub(super) fn adopt(&self, listener: OwnedFd, done: Box<dyn FnOnce(u32) + Send>) {
+        self.lock().pass(0, Order::Adopt { listener, done });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No code of others runs under the lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn drain(&mut self, limit: Duration, successor: bool) {
+        if self.threads.is_empty() {
+            self.drain = Some((limit, successor));
+        }
+        for thread in 0..self.threads.len() {
+            self.pass(thread, Order::Drain { limit, successor });
+        }
+    }
+
+    fn pass(&mut self, thread: usize, order: Order) {
+        let passed = match self.threads.get(thread) {
+            Some(thread) => thread.try_send(order).is_ok(),
+            None if self.early.len() < QUEUE_MAX => {
+                self.early.push(order);
+                true
+            }
+            None => false,
+        };
+        // It has ended, or is blocked and will be replaced.
+        if !passed {
+            complain(format_args!(
+                "serving thread {thread} cannot be told anything"
+            ));
+        }
+    }
+}

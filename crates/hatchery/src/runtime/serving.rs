@@ -1,0 +1,154 @@
+//! The serving threads of one process.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use hatchery_sys::clock::monotonic_ms;
+use hatchery_sys::page::StatsPage;
+use tokio::sync::{mpsc, oneshot};
+
+use super::local_runtime;
+use super::orders::{Orders, QUEUE_MAX};
+use crate::complain::complain;
+use crate::serve::{Ended, Limits, Order, Server, Setup};
+
+/// What all serving threads of a process are made of.
+pub(crate) struct Serving {
+    pub(crate) listeners: Vec<OwnedFd>,
+    pub(crate) router: Router,
+    pub(crate) limits: Limits,
+    pub(crate) page: Arc<StatsPage>,
+    pub(crate) heartbeat: Duration,
+    pub(crate) idle_grace: Duration,
+}
+
+/// A serving thread besides the main one, and its two reports.
+struct Other {
+    beginning: oneshot::Receiver<io::Result<()>>,
+    ending: oneshot::Receiver<Ended>,
+}
+
+impl Serving {
+    /// Serves on this thread and `threads - 1` others until all have drained; must be called in a
+    /// [local runtime](local_runtime). `ready` is called when all listeners are registered.
+    ///
+    /// Returns how many connections the drain has cut.
+    pub(crate) async fn run(mut self, orders: &Orders, ready: impl FnOnce()) -> io::Result<usize> {
+        let threads = usize::try_from(self.limits.threads).unwrap_or(1).max(1);
+        let (senders, mut inboxes): (Vec<_>, Vec<_>) =
+            (0..threads).map(|_| mpsc::channel(QUEUE_MAX)).unzip();
+        let mut others = Vec::new();
+        for index in (1..threads).rev() {
+            let Some(inbox) = inboxes.pop() else { break };
+            others.push(self.start_other(index, inbox)?);
+        }
+        let Some(inbox) = inboxes.pop() else {
+            return Err(io::Error::other("no serving thread"));
+        };
+        let (page, heartbeat) = (Arc::clone(&self.page), self.heartbeat);
+        let server = Server::new(self.setup(0, inbox)?)?;
+        for other in &mut others {
+            (&mut other.beginning).await.map_err(|_| gone())??;
+        }
+        // The threads have their own; a socket that nobody accepts from must not stay open.
+        self.listeners.clear();
+        page.set_threads(threads);
+        orders.begin(senders);
+        ready();
+        let mut cut = left(server.run().await);
+        for other in others {
+            cut += wait(other, &page, heartbeat).await;
+        }
+        Ok(cut)
+    }
+
+    fn setup(&self, index: usize, orders: mpsc::Receiver<Order>) -> io::Result<Setup> {
+        let listeners = self
+            .listeners
+            .iter()
+            .map(|socket| socket.as_fd().try_clone_to_owned());
+        Ok(Setup {
+            index,
+            listeners: listeners.collect::<io::Result<_>>()?,
+            router: self.router.clone(),
+            limits: self.limits.clone(),
+            page: Arc::clone(&self.page),
+            heartbeat: self.heartbeat,
+            idle_grace: self.idle_grace,
+            heir: None,
+            orders,
+        })
+    }
+
+    fn start_other(&self, index: usize, inbox: mpsc::Receiver<Order>) -> io::Result<Other> {
+        let make_setup = {
+            // A setup is not `Send` (its heir need not be), so it is made on the thread.
+            let serving = Self {
+                listeners: self.setup(index, mpsc::channel(1).1)?.listeners,
+                router: self.router.clone(),
+                limits: self.limits.clone(),
+                page: Arc::clone(&self.page),
+                heartbeat: self.heartbeat,
+                idle_grace: self.idle_grace,
+            };
+            move || serving.setup(index, inbox)
+        };
+        let (begin, beginning) = oneshot::channel();
+        let (end, ending) = oneshot::channel();
+        let serve = move || {
+            let runtime = match local_runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = begin.send(Err(error));
+                    return;
+                }
+            };
+            runtime.block_on(async {
+                match make_setup().and_then(Server::new) {
+                    Ok(server) => {
+                        let _ = begin.send(Ok(()));
+                        let _ = end.send(server.run().await);
+                    }
+                    Err(error) => {
+                        let _ = begin.send(Err(error));
+                    }
+                }
+            });
+            runtime.shutdown_background();
+        };
+        thread::Builder::new()
+            .name(format!("hatchery-serve{index}"))
+            .spawn(serve)?;
+        Ok(Other { beginning, ending })
+    }
+}
+
+/// Waits for another thread's end; meanwhile this one proves that it is not blocked.
+async fn wait(mut other: Other, page: &StatsPage, heartbeat: Duration) -> usize {
+    loop {
+        page.tick(0, monotonic_ms());
+        match tokio::time::timeout(heartbeat, &mut other.ending).await {
+            Ok(Ok(ended)) => return left(ended),
+            Ok(Err(_)) => {
+                complain(format_args!("{}", gone()));
+                return 0;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+fn left(ended: Ended) -> usize {
+    match ended {
+        Ended::Drained => 0,
+        Ended::Cut(connections) => connections,
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("a serving thread has panicked")
+}
