@@ -182,18 +182,22 @@ pub fn configuration_keys(tree: &Tree) -> Vec<Problem> {
     problems
 }
 
-/// The names of a struct's public fields.
+/// The names of a struct's fields that are visible outside its module: the keys of its table.
 fn public_fields(source: &str, name: &str) -> Vec<String> {
-    let head = format!("pub struct {name} {{");
-    let Some(start) = source.find(&head) else {
+    let Some(start) = source.find(&format!("struct {name} {{")) else {
         return Vec::new();
+    };
+    let visible = |line: &str| {
+        let line = line.trim_start();
+        let field = ["pub ", "pub(crate) "]
+            .iter()
+            .find_map(|visibility| line.strip_prefix(visibility))?;
+        field.split_once(':').map(|(name, _)| name.to_owned())
     };
     source[start..]
         .lines()
         .take_while(|line| *line != "}")
-        .filter_map(|line| line.trim_start().strip_prefix("pub "))
-        .filter_map(|field| field.split_once(':'))
-        .map(|(field, _)| field.to_owned())
+        .filter_map(visible)
         .collect()
 }
 
