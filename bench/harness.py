@@ -248,6 +248,8 @@ def command_line(pid):
 
 def main(work):
     """Runs `work` and turns what can be expected to go wrong into one line and exit code 1."""
+    # An end from outside must not leave a server behind: let the `with` blocks do their work.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended by SIGTERM"))
     try:
         work()
     except BenchError as error:
