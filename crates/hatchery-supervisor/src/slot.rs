@@ -127,7 +127,13 @@ impl Supervisor {
                 let waits = purpose == Purpose::Reload
                     && self.state_of(state.current) == State::Ready
                     && self.reload_goes_forward();
-                (self.state_of(Some(id)) == State::Ready && !waits).then_some((*slot, purpose))
+                let able = match self.state_of(Some(id)) {
+                    State::Ready => !waits,
+                    // Better than nobody; it may recover.
+                    State::Suspect => state.current.is_none(),
+                    _ => false,
+                };
+                able.then_some((*slot, purpose))
             })
             .collect();
         for (slot, purpose) in ready {

@@ -167,6 +167,11 @@ impl Supervisor {
     fn note_facts(&mut self, event: &Event) {
         match event {
             Event::Heartbeat { instance, at } => self.note_heartbeat(*instance, *at),
+            Event::Spawned { instance, pid } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.pid = Some(*pid);
+                }
+            }
             Event::Exited { instance, .. } | Event::SpawnFailed { instance, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
                     instance.gone = true;
@@ -180,7 +185,7 @@ impl Supervisor {
     fn is_routine(&self, event: &Event) -> bool {
         let due = self.wake.is_some_and(|wake| wake <= self.now);
         !due && match event {
-            Event::Timer => true,
+            Event::Timer | Event::Spawned { .. } => true,
             Event::Heartbeat { instance, .. } => self.state_of(Some(*instance)) != State::Suspect,
             Event::Memory { instance, bytes } => self.is_modest(*instance, *bytes),
             _ => false,
@@ -190,12 +195,7 @@ impl Supervisor {
     fn apply(&mut self, event: Event) {
         match event {
             Event::Start => self.start(),
-            Event::Timer => {}
-            Event::Spawned { instance, pid } => {
-                if let Some(instance) = self.instances.get_mut(&instance) {
-                    instance.pid = Some(pid);
-                }
-            }
+            Event::Timer | Event::Spawned { .. } => {}
             Event::SpawnFailed { instance, reason } => self.spawn_failed(instance, reason),
             Event::Ready { instance } => self.ready(instance),
             Event::BootFailed { instance, reason } => self.boot_failed(instance, reason),

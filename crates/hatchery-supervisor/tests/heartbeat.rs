@@ -17,7 +17,7 @@ const SIGABRT: hatchery_supervisor::ExitStatus = hatchery_supervisor::ExitStatus
 fn suspected() -> (Pool, InstanceId) {
     let mut pool = Pool::of(2);
     pool.silent.insert(WORKER);
-    pool.run(Duration::from_millis(1_000));
+    pool.run(Duration::from_secs(1));
     assert_eq!(pool.state(WORKER), State::Suspect);
     assert_eq!(steers(&pool.actions), [vec![1]]);
     let stand_in = pool.one_spawned();
@@ -136,7 +136,7 @@ fn the_only_worker_is_steered_to_even_when_suspect() {
 fn nobody_is_punished_for_the_masters_own_sleep() {
     let mut pool = Pool::of(2);
     pool.silent.extend([AGENT, WORKER, InstanceId(3)]);
-    pool.now = pool.now + Duration::from_secs(60);
+    pool.now = pool.now + Duration::from_mins(1);
     pool.tell(Event::Timer);
     let actions = pool.take();
     let slept = |action: &Action| matches!(action, Action::Report(Report::Slept { .. }));

@@ -5,7 +5,7 @@ mod pool;
 use std::time::Duration;
 
 use hatchery_supervisor::{Action, Alarm, ExitStatus, InstanceId, Policy, Reason, Report};
-use pool::{KILLED, MIB, Pool, deaths, drained, quiet, signals};
+use pool::{KILLED, MIB, Pool, deaths, drained, signals};
 
 const WORKER: InstanceId = InstanceId(2);
 

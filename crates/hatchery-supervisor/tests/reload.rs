@@ -27,7 +27,7 @@ fn reloading(workers: u32) -> (Pool, RequestId, InstanceId) {
 fn canary_passed(workers: u32) -> (Pool, RequestId, InstanceId) {
     let (mut pool, request, canary) = reloading(workers);
     pool.ready(canary);
-    pool.run(Duration::from_millis(1_000));
+    pool.run(Duration::from_secs(1));
     let actions = pool.take();
     assert_eq!(drained(&actions), [InstanceId(2), AGENT]);
     pool.exit(InstanceId(2), ExitStatus::Code(0));

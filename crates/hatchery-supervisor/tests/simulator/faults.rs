@@ -8,12 +8,12 @@ use super::model::{Boot, Happening, Process, Pulse, Release};
 use super::{FAULTS_MS, HOUR_MS, Simulation, ms};
 
 impl Simulation {
-    /// Faults every half minute or so, then calm.
+    /// A fault every minute or so, then calm.
     pub(super) fn plan_hour(&mut self, from_ms: u64) {
         let mut at_ms = from_ms + self.dice.range(1_000, 60_000);
         while at_ms < from_ms + FAULTS_MS {
             self.future.at(at_ms, Happening::Fault);
-            at_ms += self.dice.range(500, 90_000);
+            at_ms += self.dice.range(500, 120_000);
         }
         self.future.at(from_ms + FAULTS_MS, Happening::Calm);
         self.future.at(from_ms + HOUR_MS - 1, Happening::HourEnds);

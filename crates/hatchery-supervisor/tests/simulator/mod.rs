@@ -329,12 +329,12 @@ fn policy(dice: &mut Dice, seed: u64) -> Policy {
             ..Policy::default()
         };
     }
-    let beat = Duration::from_secs(dice.range(4, 12));
+    let beat = Duration::from_secs(dice.range(6, 16));
     Policy {
         workers,
         heartbeat_interval: beat,
         suspect_after: beat * 4,
-        hang_timeout: beat * 12,
+        hang_timeout: beat * 10,
         lifetime: Duration::from_mins(dice.range(8, 70)),
         surge_percent: u32::try_from(dice.range(10, 100)).unwrap_or(25),
         ..Policy::default()

@@ -44,7 +44,7 @@ impl Simulation {
     }
 
     fn note_told(&mut self, event: &Event) {
-        let (now_ms, slept_ms) = (self.now_ms, self.slept_ms);
+        let slept_ms = self.slept_ms;
         match event {
             Event::Ready { instance } => {
                 if let Some(process) = self.processes.get_mut(instance) {
