@@ -1,7 +1,7 @@
 //! The checkers: what must hold after every single event.
 
 use hatchery_supervisor::{
-    Action, Alarm, InstanceId, Phase, Reason, Report, Role, Signal, Slot, State,
+    Action, Alarm, Generation, InstanceId, Phase, Reason, Report, Role, Signal, Slot, State,
 };
 
 use super::{MINUTE_MS, Simulation, ms};
@@ -9,6 +9,12 @@ use super::{MINUTE_MS, Simulation, ms};
 /// Processes of a slot that may exist at once: the current one, the incoming one, two retired, and
 /// those that were killed and are not reaped yet.
 const SLOT_PROCESSES_MAX: usize = 8;
+
+/// Starts of one slot in a minute when nobody has asked for any.
+const FORKS_MAX: usize = 16;
+
+/// For so long a command may cause starts.
+const PLANNED_MINUTES: u64 = 4;
 
 /// Gone processes that are remembered, to tell a stray action.
 const GONE_KEPT: usize = 16;
@@ -24,7 +30,7 @@ impl Simulation {
                 role,
                 generation,
             } => {
-                self.check_spawn(*instance, *role);
+                self.check_spawn(*instance, *role, *generation);
                 if self.forgotten.contains(generation) {
                     self.fail("a forgotten generation is started");
                 }
@@ -100,7 +106,7 @@ impl Simulation {
         }
     }
 
-    fn check_spawn(&mut self, id: InstanceId, role: Role) {
+    fn check_spawn(&mut self, id: InstanceId, role: Role, generation: Generation) {
         if self.processes.contains_key(&id) {
             self.fail("an instance number was used twice");
         }
@@ -111,19 +117,45 @@ impl Simulation {
         if self.told_phase == Phase::Stopping {
             self.fail("a start while stopping");
         }
-        let from_ms = self.now_ms.saturating_sub(MINUTE_MS);
-        self.forks.push_back(self.now_ms);
-        for times in [&mut self.forks, &mut self.planned] {
-            while times.front().is_some_and(|at_ms| *at_ms < from_ms) {
-                times.pop_front();
-            }
+        self.check_forks(role);
+        if role != Role::Agent && generation == self.promoted {
+            self.check_probe();
+            self.last_start = Some((self.now_ms, id));
         }
-        let workers = self.supervisor.workers_wanted() as usize;
-        // Twice the budget for crashes; as many again for stand-ins, leavers and memory; probes and
-        // the agent; and what was asked for, there and back.
-        let bound = 6 * workers + 40 + 2 * (workers + 8) * self.planned.len();
-        if self.forks.len() > bound {
-            self.fail(&format!("{} forks in a minute", self.forks.len()));
+    }
+
+    /// Starts of one slot (or of the agent) in a minute. Back-off alone allows about eleven after a
+    /// healthy run; what was asked for in the last minutes may add a few.
+    fn check_forks(&mut self, role: Role) {
+        let (now_ms, kept_ms) = (self.now_ms, PLANNED_MINUTES * MINUTE_MS);
+        self.planned.retain(|at_ms| at_ms + kept_ms > now_ms);
+        let bound = FORKS_MAX + 4 * self.planned.len();
+        let forks = self.forks.entry(role).or_default();
+        forks.push_back(now_ms);
+        while forks
+            .front()
+            .is_some_and(|at_ms| at_ms + MINUTE_MS < now_ms)
+        {
+            forks.pop_front();
+        }
+        let count = forks.len();
+        if count > bound {
+            self.fail(&format!("{count} starts of {role} in a minute"));
+        }
+    }
+
+    /// While the crash budget is spent: one probe each interval, or when the last has proved itself.
+    fn check_probe(&mut self) {
+        let Some((last_ms, last)) = self.last_start.filter(|_| self.probing) else {
+            return;
+        };
+        let proved = self.processes.get(&last).is_some_and(|process| {
+            process.seen.ready && self.now_ms >= process.seen.ready_ms + ms(self.policy.min_ready)
+        });
+        let spaced = self.now_ms >= last_ms + ms(self.policy.probe_interval);
+        let asked_for = !self.planned.is_empty() || self.told_phase == Phase::Reloading;
+        if !proved && !spaced && !asked_for {
+            self.fail("two probes at once");
         }
     }
 
@@ -196,6 +228,11 @@ impl Simulation {
                 }
                 self.told_phase = *to;
             }
+            Report::Alarm(Alarm::CrashBudget { .. }) => {
+                self.probing = true;
+                self.last_start = None;
+            }
+            Report::Alarm(Alarm::CrashBudgetOver) => self.probing = false,
             Report::Died { instance, .. } => {
                 let Some(process) = self.processes.get_mut(instance) else {
                     return self.fail("an unknown instance died");
@@ -216,6 +253,7 @@ impl Simulation {
                     return self.fail("an unknown instance is ready");
                 };
                 process.seen.ready = true;
+                process.seen.ready_ms = now_ms;
                 process.seen.beat_ms = process.seen.beat_ms.max(now_ms);
                 process.seen.slept_ms = slept_ms;
                 if !process.seen.said_ready {

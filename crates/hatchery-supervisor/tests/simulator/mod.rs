@@ -18,7 +18,7 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use hatchery_supervisor::{
-    Event, Generation, InstanceId, Phase, Policy, RequestId, Slot, Supervisor, Time,
+    Event, Generation, InstanceId, Phase, Policy, RequestId, Role, Slot, Supervisor, Time,
 };
 
 use model::{Future, Process, Release};
@@ -115,7 +115,13 @@ pub(crate) struct Simulation {
     next_sweep_ms: u64,
     timer_first: bool,
     sample_ms: u64,
-    forks: VecDeque<u64>,
+    /// Starts in the last minute.
+    forks: BTreeMap<Role, VecDeque<u64>>,
+    /// The last worker started, and when.
+    last_start: Option<(u64, InstanceId)>,
+    /// The crash budget is spent, as told.
+    probing: bool,
+    /// When something was asked for, in the last minutes.
     planned: VecDeque<u64>,
     stuck: u32,
     outcome: Outcome,
@@ -173,7 +179,9 @@ impl Simulation {
             start_may_fail: false,
             finished: false,
             next_sweep_ms: 0,
-            forks: VecDeque::new(),
+            forks: BTreeMap::new(),
+            last_start: None,
+            probing: false,
             planned: VecDeque::new(),
             stuck: 0,
             outcome: Outcome {
@@ -208,6 +216,8 @@ impl Simulation {
         self.start_may_fail = false;
         self.finished = false;
         self.forks.clear();
+        self.last_start = None;
+        self.probing = false;
         self.planned.clear();
         self.planned.push_back(self.now_ms);
         self.known_wanted = self.policy.workers;
@@ -320,10 +330,10 @@ fn ms(duration: Duration) -> u64 {
 }
 
 /// A policy by seed. Most runs use slow heartbeats: the rules are the same and the hours go by
-/// faster; every 64th uses the defaults.
+/// faster; every 128th uses the defaults.
 fn policy(dice: &mut Dice, seed: u64) -> Policy {
     let workers = u32::try_from(dice.range(1, 6)).unwrap_or(4);
-    if seed.is_multiple_of(64) {
+    if seed.is_multiple_of(128) {
         return Policy {
             workers,
             ..Policy::default()

@@ -49,6 +49,7 @@ pub(crate) struct Seen {
     /// It was told to be ready, and the supervisor took it for ready.
     pub(crate) said_ready: bool,
     pub(crate) ready: bool,
+    pub(crate) ready_ms: u64,
     pub(crate) gone: bool,
     pub(crate) died: bool,
     pub(crate) asked: bool,
