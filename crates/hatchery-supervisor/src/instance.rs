@@ -157,6 +157,14 @@ impl Supervisor {
             .map_or(State::Exited, |instance| instance.state)
     }
 
+    /// Whether an instance is ready and not just known to be gone: a deadline that comes in the
+    /// same moment as a death must not trust the dead.
+    pub(crate) fn is_ready(&self, id: InstanceId) -> bool {
+        self.instances
+            .get(&id)
+            .is_some_and(|instance| instance.state == State::Ready && !instance.gone)
+    }
+
     /// Whether this is an instance of that generation.
     pub(crate) fn runs(&self, id: Option<InstanceId>, generation: Generation) -> bool {
         id.and_then(|id| self.instances.get(&id))

@@ -151,7 +151,7 @@ impl Supervisor {
                 ready = false;
                 continue;
             };
-            ready &= self.state_of(Some(new)) == State::Ready;
+            ready &= self.is_ready(new);
             if canary && ready {
                 ready = self.proved(new);
             }

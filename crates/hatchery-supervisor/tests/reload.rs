@@ -260,3 +260,15 @@ fn a_new_configuration_can_change_the_number_of_workers() {
     assert_eq!(pool.supervisor.workers_wanted(), 3);
     assert_eq!(pool.supervisor.ready_workers(), 3);
 }
+
+/// Found by the simulator: the timer of `min_ready` and the canary's death in one moment.
+#[test]
+fn a_canary_that_dies_at_the_last_moment_has_failed() {
+    let (mut pool, request, canary) = reloading(2);
+    pool.ready(canary);
+    pool.run(Duration::from_millis(900));
+    pool.now = pool.now + Duration::from_millis(100);
+    pool.crash(canary);
+    assert_eq!(pool.answers(request).len(), 1);
+    assert!(drained(&pool.take()).is_empty());
+}
