@@ -8,12 +8,15 @@ pub(super) fn build(script: &str, child: &Child) -> Result<Hook, BoxError> {
     let moments = child.moments.clone();
     match script {
         "fail" => Err("no lock".into()),
+        "refuse" => Ok(Box::pin(async { Err("the port is taken".into()) })),
         "short" => Ok(Box::pin(async { Ok(()) })),
         "broken" => Ok(Box::pin(async move {
             moments.server_did_ready.comes().await;
             Err("the lease is lost".into())
         })),
         "block" => Ok(Box::pin(async {
+            // Not in its first turn: that belongs to the boot.
+            tokio::task::yield_now().await;
             std::thread::sleep(Duration::from_hours(1));
             Ok(())
         })),
@@ -46,6 +49,14 @@ fn a_hook_that_ends_leaves_the_agent_there() {
     run.signal(Signal::Term);
     assert_eq!(run.hear(), Some(ToMaster::Leaving));
     assert_eq!(run.ended(), 0);
+}
+
+#[test]
+fn a_hook_that_fails_in_its_first_turn_is_a_failed_boot() {
+    let run = agent("refuse").start();
+    let reason = "the port is taken".into();
+    assert_eq!(run.hear(), Some(ToMaster::BootFailed { reason }));
+    assert_eq!(run.ended(), 1);
 }
 
 #[test]
