@@ -122,6 +122,11 @@ fn a_daemon_returns_when_it_serves_and_stop_when_it_is_gone() {
     let log = fs::read_to_string(pool.run_dir().join("showcase.log")).unwrap();
     assert!(log.contains("pool: starting -> ready"), "{log}");
 
+    pool.cli_ok(&["restart"]);
+    let restarted = pool.wait_whole(SOON);
+    assert_eq!(restarted.master.pid, status.master.pid);
+    assert!(restarted.pids().is_disjoint(&status.pids()));
+
     let stopped = pool.cli_ok(&["stop"]);
     assert!(!master.is_alive(), "{stopped:?}");
     assert!(pool.processes().is_empty(), "gone when `stop` returns");

@@ -103,7 +103,7 @@ fn workers_die_under_load_in_every_way_and_the_pool_becomes_whole_again() {
     }
     let tally = load.finish();
     // Each death can cut the one request of every client, and the client that meets the next one.
-    tally.assert_only_cut_by(&victims, 6);
+    tally.assert_only_cut_by(&victims, Plan::BOTH);
     let status = pool.status();
     let restarts: u64 = status.workers.iter().map(|worker| worker.restarts).sum();
     assert_eq!(restarts, 5);
@@ -125,6 +125,25 @@ fn workers_die_under_load_in_every_way_and_the_pool_becomes_whole_again() {
         .into_iter()
         .filter(|child| child.is_zombie());
     assert_eq!(zombies.count(), 0, "everybody is reaped");
+}
+
+#[test]
+fn nobody_waits_for_the_boot_of_a_dead_workers_successor() {
+    const BOOT: Duration = Duration::from_secs(3);
+    let _alone = alone();
+    let pool = Builder::new().set("showcase.boot_delay", "3s").start();
+    let load = Load::start(&pool.target(), Plan::FRESH);
+    let victim = pool.status().worker(1).unwrap().pid;
+    Process::of(victim).unwrap().signal(Signal::KILL);
+    pool.wait_status("its slot is empty", SOON, |status| {
+        status.state == "degraded"
+    });
+    load.serve_more(500);
+    pool.wait_whole(SOON);
+    let tally = load.finish();
+    tally.assert_only_cut_by(&[victim], Plan::FRESH);
+    // What had queued for the dead one is taken over by the others.
+    assert!(tally.slowest < BOOT / 3, "{tally}");
 }
 
 #[test]

@@ -24,9 +24,9 @@ fn watchful() -> Builder {
 }
 
 /// Hangs one worker under load and follows it to its end.
-fn is_found_and_replaced(hang: impl FnOnce(&Pool) -> (u32, Option<Connection>)) {
+fn is_found_and_replaced(builder: Builder, hang: impl FnOnce(&Pool) -> (u32, Option<Connection>)) {
     let _alone = alone();
-    let pool = watchful().start();
+    let pool = builder.start();
     let load = Load::start(&pool.target(), Plan::BOTH);
     let (victim, _waiting) = hang(&pool);
     let process = Process::of(victim).unwrap();
@@ -43,7 +43,12 @@ fn is_found_and_replaced(hang: impl FnOnce(&Pool) -> (u32, Option<Connection>)) 
         process.is_alive(),
         "the stand-in does not wait for the end of the hung one"
     );
-    load.serve_more(100);
+    // Who comes now is steered around it, and does not notice.
+    let newcomers = Load::start(&pool.target(), Plan::FRESH);
+    newcomers.serve_more(100);
+    let newcomers = newcomers.finish();
+    newcomers.assert_flawless();
+    assert!(newcomers.slowest < Duration::from_secs(1), "{newcomers}");
     assert!(began.elapsed() < HANG_TIMEOUT, "the others serve meanwhile");
 
     wait_until("it is gone", SOON, || !process.is_alive());
@@ -55,7 +60,7 @@ fn is_found_and_replaced(hang: impl FnOnce(&Pool) -> (u32, Option<Connection>)) 
     let status = pool.wait_whole(SOON);
     assert!(!status.pids().contains(&victim));
     load.serve_more(50);
-    load.finish().assert_only_cut_by(&[victim], 6);
+    load.finish().assert_only_cut_by(&[victim], Plan::BOTH);
     let pid = format!("pid {victim} ");
     assert!(
         pool.output().has(&[&pid, "is gone after", "hang"]),
@@ -73,17 +78,23 @@ fn hang_by_request(pool: &Pool, fault: &str) -> (u32, Option<Connection>) {
 
 #[test]
 fn a_spinning_worker_is_found_and_replaced() {
-    is_found_and_replaced(|pool| hang_by_request(pool, "spin"));
+    is_found_and_replaced(watchful(), |pool| hang_by_request(pool, "spin"));
 }
 
 #[test]
 fn a_blocked_worker_is_found_and_replaced() {
-    is_found_and_replaced(|pool| hang_by_request(pool, "block"));
+    is_found_and_replaced(watchful(), |pool| hang_by_request(pool, "block"));
+}
+
+#[test]
+fn one_blocked_thread_of_two_is_enough() {
+    let builder = watchful().set("http.threads", 2);
+    is_found_and_replaced(builder, |pool| hang_by_request(pool, "block"));
 }
 
 #[test]
 fn a_stopped_worker_is_found_and_replaced() {
-    is_found_and_replaced(|pool| {
+    is_found_and_replaced(watchful(), |pool| {
         let pid = pool.status().worker(1).unwrap().pid;
         let process = Process::of(pid).unwrap();
         process.signal(Signal::STOP);

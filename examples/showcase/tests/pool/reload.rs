@@ -42,7 +42,7 @@ fn reloads_unnoticed(mut pool: Pool, plan: Plan, times: u64) {
                 .all(|worker| worker.generation == after.generation)
         );
         assert_eq!(greeting(&pool), format!("Hello, round {round}"));
-        load.serve_more(20);
+        load.serve_more(100);
     }
     let tally = load.finish();
     tally.assert_flawless();
@@ -72,6 +72,16 @@ fn twenty_reloads_with_kept_connections() {
 fn reloads_with_one_shared_listener() {
     let _alone = alone();
     let pool = Builder::new().set("listen.mode", "shared").start();
+    reloads_unnoticed(pool, Plan::BOTH, 5);
+}
+
+#[test]
+fn reloads_of_workers_with_two_threads_and_a_slow_boot() {
+    let _alone = alone();
+    let pool = Builder::new()
+        .set("http.threads", 2)
+        .set("showcase.boot_delay", "200ms")
+        .start();
     reloads_unnoticed(pool, Plan::BOTH, 5);
 }
 
@@ -278,7 +288,7 @@ fn a_worker_killed_in_the_middle_of_a_reload_stops_nothing() {
         assert!(matches!(ended.code, Some(0 | 1)), "{ended:?}");
         pool.wait_whole(SOON);
         load.serve_more(50);
-        load.finish().assert_only_cut_by(&[victim], 3);
+        load.finish().assert_only_cut_by(&[victim], Plan::FRESH);
         let expected = if ended.code == Some(0) {
             "Hello, survivors"
         } else {

@@ -31,18 +31,25 @@ impl Plan {
     pub(crate) const BOTH: Self = Self {
         fresh: 3,
         keep_alive: 3,
-        pause: Duration::from_millis(5),
+        pause: Duration::from_millis(2),
     };
 
     pub(crate) const FRESH: Self = Self {
+        fresh: 6,
         keep_alive: 0,
         ..Self::BOTH
     };
 
     pub(crate) const KEEP_ALIVE: Self = Self {
         fresh: 0,
+        keep_alive: 6,
         ..Self::BOTH
     };
+
+    /// How many requests there can be at a time.
+    pub(crate) const fn clients(&self) -> usize {
+        self.fresh + self.keep_alive
+    }
 }
 
 /// A request that failed.
@@ -107,7 +114,7 @@ impl Load {
             answered: Arc::default(),
             threads: Vec::new(),
         };
-        for number in 0..plan.fresh + plan.keep_alive {
+        for number in 0..plan.clients() {
             let mut client = Client {
                 target: target.clone(),
                 keep_alive: number >= plan.fresh,
@@ -182,8 +189,8 @@ impl Tally {
     /// death, with a connection that was there and ended, and never on a connection that another
     /// process served.
     #[track_caller]
-    pub(crate) fn assert_only_cut_by(&self, victims: &[u32], clients: usize) {
-        let most = victims.len() * clients;
+    pub(crate) fn assert_only_cut_by(&self, victims: &[u32], plan: Plan) {
+        let most = victims.len() * plan.clients();
         assert!(self.failed.len() <= most, "more than {most} failed: {self}");
         for failed in &self.failed {
             let cut = matches!(
