@@ -1,3 +1,5 @@
+//! The agent as a process of its own.
+
 use axum::BoxError;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What a child makes of its environment, and boots that fail.
+
 use super::*;
 
 #[test]

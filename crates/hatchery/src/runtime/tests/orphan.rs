@@ -1,3 +1,5 @@
+//! What a child does when its master is gone.
+
 use super::*;
 
 /// The contract: no process is left after this.

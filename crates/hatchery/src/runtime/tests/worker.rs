@@ -1,3 +1,5 @@
+//! A worker as a process of its own.
+
 use axum::BoxError;
 
 use super::*;
