@@ -2,7 +2,26 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Load, Plan, Pool, Process, SOON, alone, wait_until};
+use crate::support::{Builder, Load, Plan, Pool, Process, SOON, alone, wait_until};
+
+#[test]
+fn a_stopped_agent_is_replaced_and_traffic_does_not_notice() {
+    let _alone = alone();
+    let pool = Builder::new()
+        .set("cluster.suspect_after", "500ms")
+        .set("cluster.hang_timeout", "1500ms")
+        .set("cluster.abort_grace", "200ms")
+        .start();
+    let before = pool.status();
+    let load = Load::start(&pool.target(), Plan::BOTH);
+    let agent = Process::of(before.agent.as_ref().unwrap().pid).unwrap();
+    agent.signal(Signal::STOP);
+    wait_until("it is gone", SOON, || !agent.is_alive());
+    let status = pool.wait_whole(SOON);
+    assert_ne!(status.agent.unwrap().pid, agent.pid);
+    load.serve_more(50);
+    load.finish().assert_flawless();
+}
 
 #[test]
 fn a_killed_agent_comes_back_and_traffic_does_not_notice() {

@@ -11,6 +11,7 @@
 )]
 
 mod agent;
+mod chaos;
 mod cli;
 mod crash;
 mod hang;

@@ -6,7 +6,8 @@ use rustix::process::Signal;
 
 use crate::crash::{connection, connections_to_each};
 use crate::support::{
-    Builder, Connection, FailureKind, Pool, REQUEST_LIMIT, Request, SOON, is_free, wait_until,
+    Builder, Connection, FailureKind, Pool, Process, REQUEST_LIMIT, Request, SOON, is_free,
+    wait_until,
 };
 
 /// A request that is being served.
@@ -92,11 +93,29 @@ fn a_blocked_worker_does_not_outlive_the_stop() {
         let request = Request::post(format!("/faults/{fault}"), "");
         connection.send(&request).unwrap();
     }
+    // The agent cannot be asked either.
+    let agent = Process::of(pool.status().agent.unwrap().pid).unwrap();
+    agent.signal(Signal::STOP);
     let began = Instant::now();
     pool.master().signal(Signal::TERM);
     pool.wait_master(SOON);
     let took = began.elapsed();
     assert!(took < Duration::from_secs(8), "it took {took:?}");
+    pool.assert_gone();
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_reload_wins() {
+    let mut pool = Builder::new().set("showcase.boot_delay", "1s").start();
+    let ended = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| pool.cli(&["reload"]));
+        pool.wait_status("it reloads", SOON, |status| status.workers.len() > 4);
+        pool.master().signal(Signal::TERM);
+        reload.join().unwrap()
+    });
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(!ended.stderr.is_empty());
+    assert_eq!(pool.wait_master(SOON).code(), Some(0));
     pool.assert_gone();
 }
 

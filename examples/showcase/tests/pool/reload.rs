@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use crate::crash::connections_to_each;
 use crate::support::process::file_identity;
+use crate::support::status::Worker;
 use crate::support::{
     Builder, Ended, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, alone,
     wait_until,
@@ -296,6 +297,63 @@ fn a_worker_killed_in_the_middle_of_a_reload_stops_nothing() {
         };
         assert_eq!(greeting(&pool), expected, "all old or all new");
     });
+}
+
+#[test]
+fn a_canary_that_dies_ends_the_reload() {
+    let _alone = alone();
+    let mut pool = Builder::new().set("cluster.min_ready", "60s").start();
+    let before = pool.status();
+    let load = Load::start(&pool.target(), Plan::KEEP_ALIVE);
+    pool.set("showcase.greeting", "Hello, canary");
+    let (ended, canary) = std::thread::scope(|scope| {
+        let reload = scope.spawn(|| pool.cli(&["reload"]));
+        let is_canary = |worker: &&Worker| worker.generation > before.generation;
+        let status = pool.wait_status("the canary sings", SOON, |status| {
+            status.ready().any(|worker| is_canary(&worker))
+        });
+        let canary = status.ready().find(is_canary).unwrap().pid;
+        Process::of(canary).unwrap().signal(Signal::KILL);
+        (reload.join().unwrap(), canary)
+    });
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("signal 9"), "{ended:?}");
+    let after = pool.wait_whole(SOON);
+    assert_eq!(after.generation, before.generation);
+    assert_eq!(
+        after
+            .workers
+            .iter()
+            .filter(|worker| before.pids().contains(&worker.pid))
+            .count(),
+        4
+    );
+    load.finish()
+        .assert_only_cut_by(&[canary], Plan::KEEP_ALIVE);
+    assert_eq!(greeting(&pool), "Hello, Hatchery");
+}
+
+#[test]
+fn a_reload_cures_a_crash_loop() {
+    let mut pool = Builder::new()
+        .set("cluster.workers", 2)
+        .set("cluster.probe_interval", "1h")
+        .set("showcase.boot_fault_file", "fault")
+        .start();
+    fs::write(pool.base().join("fault"), "error").unwrap();
+    for pid in pool.status().pids() {
+        Process::of(pid).unwrap().signal(Signal::KILL);
+    }
+    pool.wait_status("the crash budget is spent", SOON, |status| {
+        status.state == "degraded" && !status.alarms.is_empty()
+    });
+    pool.set("showcase.boot_fault_file", "");
+    pool.set("showcase.greeting", "Hello, cured");
+    pool.cli_ok(&["reload"]);
+    pool.wait_status("all is well", SOON, |status| {
+        status.is_whole(2) && status.alarms.is_empty()
+    });
+    assert_eq!(greeting(&pool), "Hello, cured");
 }
 
 #[test]
