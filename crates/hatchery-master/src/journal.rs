@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use hatchery_supervisor::{Alarm, Reason, Report, State};
+use hatchery_supervisor::{Alarm, ExitStatus, Reason, Report, State};
 
 /// How urgent a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,9 @@ pub(crate) fn describe(report: &Report, pid: Option<u32>) -> (Level, String) {
             let uptime = humantime::format_duration(*uptime);
             let who = format!("{role} {instance}{pid} generation {generation}");
             let why = reason.as_str();
-            let level = if is_planned(*reason) {
+            // A hang that ended by itself was drained: nothing was lost.
+            let recovered = *reason == Reason::Hang && *status == Some(ExitStatus::Code(0));
+            let level = if is_planned(*reason) || recovered {
                 Level::Info
             } else {
                 Level::Error

@@ -69,7 +69,8 @@ impl App {
     }
 
     /// What workers serve. `build` runs once in each worker, before it is ready; an error ends the
-    /// worker with that reason.
+    /// worker with that reason. It runs in `--check`, too, and so before every reload; what such a
+    /// look must not do is behind [`Application::identity`]'s role.
     pub fn router<F>(mut self, build: F) -> Self
     where
         F: FnOnce(&Application) -> Result<Router, BoxError> + 'static,

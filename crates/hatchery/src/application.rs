@@ -18,6 +18,8 @@ pub enum Role {
     Worker,
     /// Everything in one process (`--single`).
     Single,
+    /// Only looked into, by `--check`: it is built and serves nobody.
+    Check,
 }
 
 /// The names of this process in the pool.

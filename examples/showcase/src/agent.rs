@@ -16,9 +16,14 @@ pub(crate) async fn agent(app: Application) -> Result<(), BoxError> {
     let mut ticker = interval(TICK);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut ticks = 0_u64;
+    let mut told = false;
     loop {
         tokio::select! {
             _ = ticker.tick() => ticks += 1,
+            () = app.server_did_ready().comes(), if !told => {
+                told = true;
+                eprintln!("the agent knows that every worker is ready");
+            }
             () = app.shutdown().comes() => break,
         }
     }

@@ -17,7 +17,7 @@ use super::{daemon, places};
 use crate::App;
 use crate::application::{Application, Identity, Role};
 use crate::config::{self, Config, Sources};
-use crate::runtime::Moments;
+use crate::runtime::{self, Moments};
 use crate::single::{Application as Parts, Single, run_single as run_single_process};
 
 /// Everything that an invocation resolves before it acts.
@@ -33,7 +33,7 @@ struct Prepared {
 pub(super) fn start(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
     let prepared = prepare(&app, invocation)?;
     if invocation.check {
-        return check(&app, invocation, &prepared);
+        return check(app, invocation, prepared);
     }
     if invocation.single {
         return run_single(app, prepared);
@@ -65,16 +65,28 @@ fn prepare(app: &App, invocation: &Invocation) -> anyhow::Result<Prepared> {
     })
 }
 
-/// `--check`: says that all is well, or (to a master that prepares a reload) what would be run.
-fn check(app: &App, invocation: &Invocation, prepared: &Prepared) -> anyhow::Result<ExitCode> {
-    if let Some(fd) = invocation.emit_fd {
-        let config = serde_json::from_slice(&prepared.config.to_json())?;
+/// `--check`: builds everything that a worker would, and says that all is well; or (to a master that
+/// prepares a reload) what would be run.
+fn check(app: App, invocation: &Invocation, prepared: Prepared) -> anyhow::Result<ExitCode> {
+    let package = app.package;
+    let config = prepared.config.clone();
+    // Before the application's own code opens anything.
+    let emit = invocation
+        .emit_fd
+        .map(process::take_fd)
+        .transpose()
+        .context("--emit-fd")?;
+    runtime::look_into(|moments| {
+        let application = application(&app, Role::Check, config, moments);
+        (app.router)(&application).map(drop)
+    })
+    .map_err(|reason| anyhow::anyhow!("cannot start: {reason}"))?;
+    if let Some(emit) = emit {
         let emitted = Emitted {
-            settings: prepared.settings.clone(),
-            config,
+            config: serde_json::from_slice(&prepared.config.to_json())?,
+            settings: prepared.settings,
         };
-        let mut file = std::fs::File::from(process::take_fd(fd).context("--emit-fd")?);
-        file.write_all(&serde_json::to_vec(&emitted)?)?;
+        std::fs::File::from(emit).write_all(&serde_json::to_vec(&emitted)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let files: Vec<_> = prepared
@@ -89,13 +101,27 @@ fn check(app: &App, invocation: &Invocation, prepared: &Prepared) -> anyhow::Res
         files.join(", ")
     };
     println!(
-        "{} {}: the configuration is good (env {}; {files} in {})",
-        app.package.name,
-        app.package.version,
+        "{} {}: configuration and routes are good (env {}; {files} in {})",
+        package.name,
+        package.version,
         prepared.config.env(),
         prepared.base_dir.display(),
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The application outside of a pool.
+fn application(app: &App, role: Role, config: Config, moments: &Moments) -> Application {
+    let slot = (role == Role::Single).then_some(0);
+    let identity = Identity {
+        role,
+        slot,
+        instance: 0,
+        generation: 0,
+        workers: 1,
+    };
+    let env = config.env().to_owned();
+    Application::new(app.package, env, identity, config, moments.clone())
 }
 
 fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
@@ -115,15 +141,7 @@ fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
     };
     let name = app.package.name;
     let build = move |moments: &Moments| {
-        let identity = Identity {
-            role: Role::Single,
-            slot: Some(0),
-            instance: 0,
-            generation: 0,
-            workers: 1,
-        };
-        let env = config.env().to_owned();
-        let application = Application::new(app.package, env, identity, config, moments.clone());
+        let application = application(&app, Role::Single, config, moments);
         Ok(Parts {
             router: (app.router)(&application)?,
             limits: application.limits()?,

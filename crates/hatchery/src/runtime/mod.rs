@@ -62,6 +62,17 @@ pub(crate) fn boot<T>(build: impl FnOnce() -> Result<T, BoxError>) -> Result<T, 
     }
 }
 
+/// Calls user code as a child would, in a process that is no child.
+pub(crate) fn look_into<T>(
+    build: impl FnOnce(&Moments) -> Result<T, BoxError>,
+) -> Result<T, String> {
+    let runtime = local_runtime().map_err(|error| error.to_string())?;
+    let (_bells, moments) = Bells::new();
+    let result = runtime.block_on(async { boot(|| build(&moments)) });
+    runtime.shutdown_background();
+    result
+}
+
 /// Says why the process cannot start, to the log and to the master.
 fn boot_failed(control: &Control, reason: String) -> ExitCode {
     complain(format_args!("cannot start: {reason}"));

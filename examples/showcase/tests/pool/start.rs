@@ -53,6 +53,11 @@ fn the_agent_comes_first_and_then_the_workers() {
         assert!(agent < worker && worker < up, "the order in the log");
     }
     position(&["the agent ticks"]);
+    let told = position(&["the agent knows that every worker is ready"]);
+    for slot in 0..4 {
+        let worker = position(&[&format!("worker {slot} #"), "starting -> ready"]);
+        assert!(worker < told, "nobody is told before all are ready");
+    }
 }
 
 #[test]
