@@ -125,6 +125,8 @@ fn http1_builder(limits: &Limits) -> http1::Builder {
     if limits.max_headers != HYPER_MAX_HEADERS {
         builder.max_headers(usize::try_from(limits.max_headers).unwrap_or(usize::MAX));
     }
+    // `writev` stays on: copying bodies behind their headers saves 4 % of the instructions of a tiny
+    // response, costs a third more for 64 KiB, and leaves a buffer of the largest response behind.
     // `pipeline_flush` stays off: it holds a response back while part of the next request is
     // there, and a client may wait for the one before it sends the rest of the other.
     builder
