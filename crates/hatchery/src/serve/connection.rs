@@ -49,22 +49,24 @@ pub(super) struct Common {
 }
 
 /// Takes a connection that nothing is in flight on.
-pub(crate) type Heir = Box<dyn Fn(Taken)>;
+pub(crate) type Heir = Box<dyn Fn(Detached)>;
 
-/// A connection that was taken out of hyper without its client noticing.
+/// A connection that has no driver: just accepted, or taken out of hyper without its client
+/// noticing.
 #[derive(Debug)]
-#[cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        reason = "nobody inherits connections between processes yet"
-    )
-)]
-pub(crate) struct Taken {
-    /// The socket.
-    pub(crate) stream: Stream,
-    /// What was read of it and not yet served: the next driver must read this first.
-    pub(crate) ahead: Bytes,
+pub(crate) struct Detached {
+    stream: Stream,
+    /// What was read of it and not yet served: the next driver reads this first.
+    ahead: Bytes,
+}
+
+impl From<Stream> for Detached {
+    fn from(stream: Stream) -> Self {
+        Self {
+            stream,
+            ahead: Bytes::new(),
+        }
+    }
 }
 
 impl fmt::Debug for Common {
@@ -98,9 +100,9 @@ impl Common {
         self.heir.is_some()
     }
 
-    /// Serves a connection of which `ahead` was read already, as a task of this thread.
-    pub(super) fn serve(self: &Rc<Self>, stream: Stream, ahead: Bytes) {
-        tokio::task::spawn_local(Connection::new(Rc::clone(self), stream, ahead));
+    /// Serves a connection as a task of this thread.
+    pub(super) fn serve(self: &Rc<Self>, connection: impl Into<Detached>) {
+        tokio::task::spawn_local(Connection::new(Rc::clone(self), connection.into()));
     }
 
     /// Reads what has come into the scratch space: `None` at the end of the stream.
@@ -190,7 +192,7 @@ enum State {
 }
 
 impl Connection {
-    fn new(common: Rc<Common>, stream: Stream, ahead: Bytes) -> Self {
+    fn new(common: Rc<Common>, Detached { stream, ahead }: Detached) -> Self {
         let shared = Shared::new(&common.thread);
         let io = Io::new(stream, ahead, Open::begin(Arc::clone(&shared)));
         Self {
@@ -362,7 +364,7 @@ impl Connection {
     ) {
         if let Some(heir) = &self.common.heir {
             let (stream, ahead) = io.into_parts();
-            heir(Taken { stream, ahead });
+            heir(Detached { stream, ahead });
             return;
         }
         if !io.has_unread() {

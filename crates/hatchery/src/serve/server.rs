@@ -8,7 +8,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use bytes::Bytes;
 use hatchery_sys::clock::monotonic_ms;
 use hatchery_sys::page::StatsPage;
 use tokio::sync::mpsc;
@@ -251,7 +250,7 @@ impl Server {
         for _ in 0..REST_MAX {
             match waiting.accept() {
                 Ok(stream) => {
-                    self.common.serve(stream, Bytes::new());
+                    self.common.serve(stream);
                     accepted += 1;
                 }
                 Err(error) if is_of_one_connection(&error) => {}
@@ -336,7 +335,7 @@ fn poll_accept(
 ) -> Poll<io::Result<()>> {
     while *accepted < BATCH && common.thread.open() < open_max {
         match ready!(listener.poll_accept(cx)) {
-            Ok(stream) => common.serve(stream, Bytes::new()),
+            Ok(stream) => common.serve(stream),
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => return Poll::Ready(Err(error)),
         }

@@ -71,9 +71,9 @@ async fn serve_and_hand_over(
     ));
     let count = Rc::new(Cell::new(0));
     let counter = Rc::clone(&count);
-    let heir: Heir = Box::new(move |taken| {
+    let heir: Heir = Box::new(move |detached| {
         counter.set(counter.get() + 1);
-        second.serve(taken.stream, taken.ahead);
+        second.serve(detached);
     });
     let setup = Setup {
         index: 0,
