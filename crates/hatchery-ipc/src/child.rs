@@ -49,6 +49,8 @@ pub struct Welcome {
     pub idle_grace_ms: u64,
     /// How long a worker goes on serving when the master is gone, in milliseconds.
     pub orphan_grace_ms: u64,
+    /// How long a child that was told to go by somebody else drains, in milliseconds.
+    pub drain_timeout_ms: u64,
     /// Addresses of the inherited listeners, in the order of their descriptors.
     pub listeners: Vec<String>,
 }

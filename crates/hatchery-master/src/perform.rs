@@ -91,6 +91,7 @@ impl Master {
             heartbeat_interval_ms: millis(cluster.heartbeat_interval),
             idle_grace_ms: millis(cluster.idle_grace),
             orphan_grace_ms: millis(cluster.orphan_grace),
+            drain_timeout_ms: millis(cluster.drain_timeout),
             listeners: if listeners.is_empty() {
                 Vec::new()
             } else {

@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use super::control::Duty;
 use super::moment::Bells;
 use super::worker::heed;
-use super::{Child, Hook, SELF_DRAIN};
+use super::{Child, Hook};
 use crate::complain::complain;
 
 /// Runs the agent to its end. `build` makes the user's hook, within the runtime that then runs it;
@@ -76,9 +76,10 @@ async fn start(
         .map_err(|error| Failure::Boot(format!("signals: {error}")))?;
     let leaving = {
         let (control, bells, end) = (Arc::clone(&child.control), child.bells.clone(), end.clone());
+        let limit = child.drain_timeout;
         move || {
             control.mention(&ToMaster::Leaving);
-            AgentDuty { bells, end }.drain(SELF_DRAIN, true);
+            AgentDuty { bells, end }.drain(limit, true);
         }
     };
     tokio::task::spawn_local(heed(signals, leaving));

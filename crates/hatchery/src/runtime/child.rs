@@ -82,6 +82,8 @@ pub(crate) struct Child {
     pub(crate) idle_grace: Duration,
     /// How long it serves on when the master is gone.
     pub(crate) orphan_grace: Duration,
+    /// How long it drains when somebody else than the master told it to.
+    pub(crate) drain_timeout: Duration,
     /// What user code can wait for.
     pub(crate) moments: Moments,
     pub(super) bells: Bells,
@@ -129,6 +131,7 @@ impl Child {
             heartbeat_interval: Duration::from_millis(welcome.heartbeat_interval_ms),
             idle_grace: Duration::from_millis(welcome.idle_grace_ms),
             orphan_grace: Duration::from_millis(welcome.orphan_grace_ms),
+            drain_timeout: Duration::from_millis(welcome.drain_timeout_ms),
             moments,
             bells,
             control: Arc::new(Control::new(control)),

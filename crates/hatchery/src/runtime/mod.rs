@@ -21,7 +21,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::BoxError;
 use hatchery_ipc::child::ToMaster;
@@ -39,10 +38,6 @@ use control::Control;
 
 /// What the user wants to run in the agent. It may end early; the agent stays.
 pub(crate) type Hook = Pin<Box<dyn Future<Output = Result<(), BoxError>>>>;
-
-/// How long a child drains when somebody else than the master told it to. The master, told of it,
-/// sets its own time.
-const SELF_DRAIN: Duration = Duration::from_secs(30);
 
 /// Longest reason that is told of a failed boot, in bytes.
 const REASON_MAX: usize = 4096;

@@ -10,11 +10,11 @@ use hatchery_ipc::child::ToMaster;
 use hatchery_sys::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::Child;
 use super::control::{Control, Duty};
 use super::moment::Bells;
 use super::orders::Orders;
 use super::serving::Serving;
-use super::{Child, SELF_DRAIN};
 use crate::complain::complain;
 use crate::serve::Limits;
 
@@ -78,9 +78,10 @@ async fn serve(
             orders: Arc::clone(orders),
             bells: child.bells,
         };
+        let limit = child.drain_timeout;
         move || {
             duty.control.mention(&ToMaster::Leaving);
-            duty.drain(SELF_DRAIN, false);
+            duty.drain(limit, false);
         }
     };
     tokio::task::spawn_local(heed(signals, leaving));

@@ -111,6 +111,7 @@ impl Plan {
             heartbeat_interval_ms: 5,
             idle_grace_ms: 50,
             orphan_grace_ms: u64::try_from(self.orphan_grace.as_millis()).unwrap(),
+            drain_timeout_ms: 30_000,
             listeners: if is_worker {
                 vec![address.to_string()]
             } else {
