@@ -49,7 +49,7 @@ pub(super) fn list(options: &Invocation) -> anyhow::Result<()> {
 
 /// `reload` and `scale`: asked and answered.
 pub(super) fn ask(package: Package, options: &Invocation, verb: Verb) -> anyhow::Result<()> {
-    let mut client = connect(package, options)?;
+    let mut client = connect_to_answer(package, options)?;
     let request = Request {
         wait: !options.no_wait,
         ..Request::new(verb)
@@ -62,7 +62,7 @@ pub(super) fn ask(package: Package, options: &Invocation, verb: Verb) -> anyhow:
 
 /// `stop`: true when the master's process is gone.
 pub(super) fn stop(package: Package, options: &Invocation) -> anyhow::Result<()> {
-    let mut client = connect(package, options)?;
+    let mut client = connect_to_answer(package, options)?;
     let verb = Verb::Stop { fast: options.fast };
     let request = Request {
         wait: !options.no_wait,
@@ -82,7 +82,7 @@ pub(super) fn stop(package: Package, options: &Invocation) -> anyhow::Result<()>
 
 /// `restart`: true when the same master process has a ready pool again.
 pub(super) fn restart(package: Package, options: &Invocation) -> anyhow::Result<()> {
-    let mut client = connect(package, options)?;
+    let mut client = connect_to_answer(package, options)?;
     let request = Request {
         wait: !options.no_wait,
         ..Request::new(Verb::Restart)
@@ -152,6 +152,14 @@ fn connect(package: Package, options: &Invocation) -> anyhow::Result<Client> {
             error.into()
         }
     })
+}
+
+/// Connects to a master that answers. What is asked next may take long for good reasons; a master
+/// that stands still is none of them.
+fn connect_to_answer(package: Package, options: &Invocation) -> anyhow::Result<Client> {
+    let mut client = connect(package, options)?;
+    client.status(STATUS_TIMEOUT)?;
+    Ok(client)
 }
 
 /// Which application is meant: `--run-dir`, else `--app` by the registry, else the default place.
