@@ -166,13 +166,12 @@ pub(super) fn list(running: &[Running]) -> String {
                     place,
                 ]);
             }
-            Err(error) => {
+            Err(_) => {
                 let none = String::new;
-                let state = format!("no answer ({error})");
                 table.row([
                     app.app.clone(),
                     app.pid.to_string(),
-                    state,
+                    "no answer".into(),
                     none(),
                     none(),
                     none(),
