@@ -35,6 +35,7 @@ impl http_body::Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.shared.body_awaited(frame.is_pending());
         if matches!(frame, Poll::Ready(None)) || self.incoming.is_end_stream() {
             self.shared.body_done();
         }
@@ -52,6 +53,7 @@ impl http_body::Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
+        self.shared.body_awaited(false);
         self.shared.body_dropped();
     }
 }

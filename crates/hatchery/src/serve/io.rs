@@ -57,6 +57,9 @@ impl Io {
 
     fn wrote(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.shared().set_blocked(result.is_pending());
+        if matches!(result, Poll::Ready(Ok(1..))) {
+            self.shared().wrote();
+        }
         result
     }
 }

@@ -84,6 +84,8 @@ pub(crate) struct Server {
     thread: Arc<Thread>,
     index: usize,
     listeners: Vec<Listener>,
+    /// The listener that is asked first in the next turn.
+    first: usize,
     connections_max: usize,
     patience: Patience,
     idle_grace: Duration,
@@ -129,6 +131,7 @@ impl Server {
             thread,
             index,
             listeners,
+            first: 0,
             connections_max: limits.connections_per_thread(),
             patience: Patience::new(&limits),
             idle_grace,
@@ -161,7 +164,8 @@ impl Server {
                 order = next(&mut self.orders) => self.follow(order),
                 () = thread.below(open_max), if is_full => {}
                 () = sleep_until(self.paused_until) => self.paused_until = None,
-                accepted = accept(&self.listeners, &self.common, self.connections_max),
+                accepted = accept(
+                    &self.listeners, &mut self.first, &self.common, self.connections_max),
                     if may_accept =>
                 {
                     match accepted {
@@ -306,13 +310,23 @@ async fn sleep_until(time: Option<Instant>) {
 }
 
 /// Accepts and serves what has come: at least one connection, at most a batch.
-async fn accept(listeners: &[Listener], common: &Rc<Common>, open_max: usize) -> io::Result<usize> {
+async fn accept(
+    listeners: &[Listener],
+    first: &mut usize,
+    common: &Rc<Common>,
+    open_max: usize,
+) -> io::Result<usize> {
     std::future::poll_fn(|cx| {
         let mut accepted = 0;
-        for listener in listeners {
+        for turn in 0..listeners.len() {
+            let place = (*first + turn) % listeners.len();
+            let listener = &listeners[place];
             match poll_accept(listener, common, open_max, &mut accepted, cx) {
-                // The others are asked in the next turn.
-                Poll::Ready(result) => return Poll::Ready(result.map(|()| accepted)),
+                // The others are asked first in the next turn.
+                Poll::Ready(result) => {
+                    *first = place + 1;
+                    return Poll::Ready(result.map(|()| accepted));
+                }
                 Poll::Pending => {}
             }
         }

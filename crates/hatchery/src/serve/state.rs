@@ -146,6 +146,8 @@ pub(super) struct Shared {
     in_flight: AtomicU32,
     served: AtomicBool,
     reading: AtomicU8,
+    /// Since when a handler waits for the body; `u64::MAX`: none does.
+    body_since_ms: AtomicU64,
     /// Whether the last write found the socket's buffer full.
     blocked: AtomicBool,
     /// Whether shutting down the I/O does nothing: the driver decides what becomes of the socket.
@@ -163,6 +165,7 @@ impl Shared {
             in_flight: AtomicU32::new(0),
             served: AtomicBool::new(false),
             reading: AtomicU8::new(Reading::Done as u8),
+            body_since_ms: AtomicU64::new(u64::MAX),
             blocked: AtomicBool::new(false),
             held: AtomicBool::new(true),
             http2: AtomicBool::new(false),
@@ -228,6 +231,35 @@ impl Shared {
         if self.blocked.load(Ordering::Relaxed) != blocked {
             self.blocked.store(blocked, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    /// The socket took bytes: the client still reads what it was answered.
+    pub(super) fn wrote(&self) {
+        if matches!(self.phase(), Phase::Idle | Phase::Leaving) {
+            self.since_ms
+                .store(self.thread.clock_ms(), Ordering::Relaxed);
+        }
+    }
+
+    /// Somebody waits for more of the request's body, or does not any more.
+    pub(super) fn body_awaited(&self, awaited: bool) {
+        let since = match (awaited, self.body_since_ms.load(Ordering::Relaxed)) {
+            (false, _) => u64::MAX,
+            (true, u64::MAX) => self.thread.clock_ms(),
+            (true, since) => since,
+        };
+        self.body_since_ms.store(since, Ordering::Relaxed);
+    }
+
+    /// Milliseconds for which somebody has waited for the request's body; 0 when nobody does.
+    pub(super) fn body_age_ms(&self) -> u64 {
+        self.thread
+            .clock_ms()
+            .saturating_sub(self.body_since_ms.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_held(&self) -> bool {

@@ -50,9 +50,9 @@ impl Patience {
     /// the registry, which spreads the closing of idle ones.
     pub(super) fn verdict(&self, phase: Phase, age_ms: u64, http2: bool, key: usize) -> Request {
         match phase {
-            Phase::New | Phase::Header | Phase::Leaving if age_ms >= self.header_ms => {
-                Request::Drop
-            }
+            Phase::New | Phase::Header if age_ms >= self.header_ms => Request::Drop,
+            // It may still read a response; its age begins anew with each write.
+            Phase::Leaving if age_ms >= self.keep_alive_ms => Request::Drop,
             Phase::Lingering if age_ms >= LINGER_MS => Request::Drop,
             // An HTTP/2 client is told at once; what it has begun is finished.
             Phase::Busy | Phase::Idle if http2 && self.drain.is_some() => Request::Leave,
@@ -62,6 +62,13 @@ impl Patience {
             Phase::New | Phase::Idle if self.grace_is_over(key) => Request::Leave,
             _ => Request::None,
         }
+    }
+
+    /// Whether the client has taken nothing of its response, or sent nothing of its body, for too
+    /// long.
+    pub(super) fn is_stuck(&self, phase: Phase, blocked: bool, age_ms: u64, body_ms: u64) -> bool {
+        (phase == Phase::Idle && blocked && age_ms >= self.keep_alive_ms)
+            || (phase == Phase::Busy && body_ms >= self.keep_alive_ms)
     }
 
     fn grace_is_over(&self, key: usize) -> bool {
@@ -104,7 +111,7 @@ mod tests {
         check(Phase::Busy, 3_600_000, Request::None);
         check(Phase::Idle, 74_999, Request::None);
         check(Phase::Idle, 75_000, Request::Leave);
-        check(Phase::Leaving, 10_000, Request::Drop);
+        check(Phase::Leaving, 75_000, Request::Drop);
         check(Phase::Lingering, 1_999, Request::None);
         check(Phase::Lingering, 2_000, Request::Drop);
     }

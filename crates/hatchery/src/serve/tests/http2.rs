@@ -145,3 +145,74 @@ fn http2_can_be_switched_off() {
     assert!(!rest.starts_with(b"HTTP/1.1 200"));
     until("all counts go back to 0", || running.is_quiet());
 }
+
+fn big_router() -> Router {
+    Router::new()
+        .route("/big", axum::routing::get(async || vec![b'x'; 16 << 20]))
+        .route("/hello", axum::routing::get(async || "Hello, Hatchery"))
+}
+
+/// hyper holds the whole response when the handler is done with it: the drain must not take that
+/// for idleness.
+#[test]
+fn a_slow_reader_keeps_its_response_in_a_drain() {
+    let limits = Limits {
+        header_timeout: Duration::from_millis(300),
+        ..limits()
+    };
+    let running = start(limits, big_router());
+    let length = within(async {
+        let (mut sender, _connection) = connect(&running).await;
+        let request = http::Request::get("http://h/big")
+            .body(http_body_util::Either::Left(Empty::new()))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        running
+            .orders
+            .send(Order::Drain {
+                limit: PATIENCE,
+                successor: true,
+            })
+            .await
+            .ok()
+            .unwrap();
+        // The client is busy for a while, and its window is full.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        response
+            .into_body()
+            .collect()
+            .await
+            .map(|b| b.to_bytes().len())
+            .map_err(|e| e.to_string())
+    });
+    assert_eq!(length, Ok(16 << 20));
+}
+
+#[test]
+fn a_slow_reader_keeps_its_response_without_a_drain() {
+    let limits = Limits {
+        header_timeout: Duration::from_millis(300),
+        keep_alive_timeout: Duration::from_millis(300),
+        ..limits()
+    };
+    let running = start(limits, big_router());
+    let length = within(async {
+        let (mut sender, _connection) = connect(&running).await;
+        let request = http::Request::get("http://h/big")
+            .body(http_body_util::Either::Left(Empty::new()))
+            .unwrap();
+        let response = sender.send_request(request).await.unwrap();
+        // Reads on and on, but slowly: never silent for long.
+        let mut body = response.into_body();
+        let mut total = 0;
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => total += frame.data_ref().map_or(0, Bytes::len),
+                Err(error) => return Err(error.to_string()),
+            }
+            tokio::time::sleep(Duration::from_millis(8)).await;
+        }
+        Ok(total)
+    });
+    assert_eq!(length, Ok(16 << 20));
+}
