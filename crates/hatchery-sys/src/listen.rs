@@ -38,8 +38,10 @@ pub use steer::{SLOTS_MAX, steer};
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
-/// A dead peer that has data outstanding is given up after this, instead of about 15 minutes.
-const USER_TIMEOUT_MS: u32 = 30_000;
+/// A dead peer that has data outstanding is given up after this, instead of about 15 minutes. The
+/// closed window of a living peer counts too, so it is longer than people pause a download by
+/// accident, and than the time-outs of the HTTP layer.
+const USER_TIMEOUT_MS: u32 = 120_000;
 
 /// How to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ pub struct Queue {
 /// Listens on `address`: non-blocking, close-on-exec.
 ///
 /// TCP: `SO_REUSEADDR`, no Nagle delay, keep-alive probes (60 s, then 3 every 10 s) and a user
-/// timeout of 30 s, all inherited by accepted connections; IPv6 sockets take IPv6 only. Port 0 takes
+/// timeout of 120 s, all inherited by accepted connections; IPv6 sockets take IPv6 only. Port 0 takes
 /// a free one, see [`local_address`].
 ///
 /// Unix: the file appears under its name when the socket listens, with its final rights. A file of a

@@ -110,7 +110,7 @@ fn a_listener_is_set_up_and_its_connections_inherit_that() {
             Duration::from_secs(10)
         );
         assert_eq!(sockopt::tcp_keepcnt(&accepted).unwrap(), 3);
-        assert_eq!(sockopt::tcp_user_timeout(&accepted).unwrap(), 30_000);
+        assert_eq!(sockopt::tcp_user_timeout(&accepted).unwrap(), 120_000);
         drop(client);
     }
 }
