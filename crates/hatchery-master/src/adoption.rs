@@ -25,6 +25,9 @@ const ONCE: Interest = Interest {
 /// After this long without an answer another sibling is asked.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How soon a listener is looked at again after a sibling found nothing to accept in it.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The listeners that are watched, and who was asked to empty which.
 #[derive(Debug, Default)]
 pub(crate) struct Adoptions {
@@ -139,7 +142,12 @@ impl Master {
     /// A sibling has emptied the listener: watch it again.
     pub(crate) fn adopted(&mut self, id: ListenerId, accepted: u32) {
         self.adoptions.accepted_total += u64::from(accepted);
-        self.rearm(id);
+        if accepted > 0 {
+            self.rearm(id);
+        } else if let Some(Some(asked)) = self.adoptions.watched.get_mut(&id) {
+            // It could not, or was too late. Told again at once, it might be asked for ever.
+            asked.at = (self.now + PAUSE) - PATIENCE;
+        }
     }
 
     /// Asks again where nobody has answered for too long.

@@ -99,6 +99,11 @@ impl Control {
         None
     }
 
+    /// Whether nobody more is accepted.
+    pub(crate) fn is_full(&self) -> bool {
+        self.clients.len() >= CLIENTS_MAX
+    }
+
     /// What epoll watches.
     pub(crate) fn client(&self, key: u64) -> Option<BorrowedFd<'_>> {
         self.clients.get(&key).map(|client| client.stream.as_fd())

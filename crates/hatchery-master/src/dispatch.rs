@@ -181,8 +181,9 @@ impl Master {
 
     fn read_checks(&mut self) {
         for check in &mut self.checks {
-            if !check.read() {
-                for pipe in check.pipes() {
+            let open = check.read();
+            for (pipe, open) in check.pipes().into_iter().zip(open) {
+                if !open {
                     let _ = self.epoll.delete(pipe);
                 }
             }

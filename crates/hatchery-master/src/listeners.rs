@@ -33,6 +33,8 @@ struct Group {
     /// As the kernel tells it: port 0 has become a number.
     address: Address,
     sockets: Sockets,
+    /// The unix socket's file, by device and inode, as it was when it was made.
+    file: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -166,6 +168,12 @@ impl Listeners {
         revived
     }
 
+    /// Whether connections wait in a queue (of a unix socket nobody can tell).
+    pub(crate) fn anybody_waits(&self) -> bool {
+        let waits = |socket| listen::queue(socket).is_ok_and(|queue| queue.waiting > 0);
+        self.groups.iter().any(|group| group.all().any(waits))
+    }
+
     /// Refuses new connections from now on, in every process: the application stops.
     pub(crate) fn refuse(&self) {
         for group in &self.groups {
@@ -180,11 +188,20 @@ impl Drop for Listeners {
     /// A unix socket's file says that somebody listens: it goes with the listener.
     fn drop(&mut self) {
         for group in &self.groups {
-            if let Address::Unix(path) = &group.address {
+            // Another application may have taken the path since this one has begun to refuse.
+            if let Address::Unix(path) = &group.address
+                && group.file == file_of(path)
+            {
                 let _ = std::fs::remove_file(path);
             }
         }
     }
+}
+
+fn file_of(path: &std::path::Path) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let meta = std::fs::symlink_metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
 }
 
 impl Group {
@@ -207,7 +224,11 @@ impl Group {
                     sockets: vec![first],
                     order: vec![0],
                 };
-                let mut group = Self { address, sockets };
+                let mut group = Self {
+                    address,
+                    sockets,
+                    file: None,
+                };
                 group.grow(slots.saturating_sub(1), options)?;
                 return Ok(group);
             }
@@ -223,8 +244,13 @@ impl Group {
             Address::Tcp(_) => listen::local_address(socket.as_fd())?,
             Address::Unix(_) => address.clone(),
         };
+        let file = match &address {
+            Address::Unix(path) => file_of(path),
+            Address::Tcp(_) => None,
+        };
         Ok(Self {
             address,
+            file,
             sockets: Sockets::Shared(socket),
         })
     }

@@ -181,6 +181,11 @@ impl Master {
             }
             self.turn(&mut ready);
         };
+        // A check that still runs has nobody left to tell.
+        for check in &mut self.checks {
+            check.time_out();
+            let _ = process::reap(check.pid);
+        }
         self.out.finish(LAST_WORDS);
         self.err.finish(LAST_WORDS);
         match finished {

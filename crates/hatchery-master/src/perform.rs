@@ -248,9 +248,13 @@ impl Master {
                 self.welcome();
                 self.notify(Notifier::ready);
             }
-            // After a reload the service manager waits to hear READY again.
-            Phase::Ready if from == Phase::Reloading => self.notify(Notifier::ready),
+            // After a reload the service manager waits to hear READY again, however it went.
+            Phase::Ready | Phase::Degraded if from == Phase::Reloading => {
+                self.notify(Notifier::ready);
+            }
             Phase::Reloading => self.notify(Notifier::reloading),
+            // It would end for good a service that says it stops; this process comes back.
+            Phase::Stopping if self.restart_after_stop => self.notify(Notifier::reloading),
             Phase::Stopping => self.notify(Notifier::stopping),
             _ => {}
         }

@@ -17,6 +17,9 @@ use crate::settings::Settings;
 /// Largest configuration that is handed to children, bytes.
 const CONFIG_MAX: usize = 16 << 20;
 
+/// Most reads from a check in one turn of the loop.
+const READS_MAX: usize = 64;
+
 /// Where a check writes its answer: the first descriptor after the standard ones.
 const EMIT_FD: i32 = 3;
 
@@ -132,18 +135,23 @@ impl Check {
         [&self.emitted, &self.stderr]
     }
 
-    /// Takes what the pipes hold. Returns whether one of them still may get more.
-    pub(crate) fn read(&mut self) -> bool {
+    /// Takes what the pipes hold. Returns, for each of [`pipes`](Self::pipes), whether it still may
+    /// get more: a pipe at its end is ready for ever.
+    pub(crate) fn read(&mut self) -> [bool; 2] {
         let mut chunk = [0; 16 * 1024];
-        let mut open = false;
-        loop {
+        let mut open = [false; 2];
+        for _ in 0..READS_MAX {
+            open[0] = true;
             match self.emitted.read(&mut chunk) {
-                Ok(0) => break,
+                Ok(0) => {
+                    open[0] = false;
+                    break;
+                }
                 Ok(n) if self.answer.len() + n <= CONFIG_MAX => self.answer.extend(&chunk[..n]),
                 Ok(_) => self.answer.clear(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    open |= error.kind() == io::ErrorKind::WouldBlock;
+                    open[0] = error.kind() == io::ErrorKind::WouldBlock;
                     break;
                 }
             }
@@ -152,9 +160,9 @@ impl Check {
             Ok(0) => {}
             Ok(n) => {
                 self.lines.push(&chunk[..n], |line| self.tail.push(line));
-                open = true;
+                open[1] = true;
             }
-            Err(error) => open |= error.kind() == io::ErrorKind::WouldBlock,
+            Err(error) => open[1] = error.kind() == io::ErrorKind::WouldBlock,
         }
         open
     }

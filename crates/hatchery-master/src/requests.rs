@@ -33,6 +33,13 @@ impl Master {
                 self.control.close(key);
             }
         }
+        // Level-triggered: a backlog that is not accepted from would keep the loop busy.
+        let interest = Interest {
+            readable: !self.control.is_full(),
+            ..Interest::default()
+        };
+        let token = Token::Control.to_u64();
+        let _ = self.epoll.modify(self.control.listener(), token, interest);
     }
 
     pub(crate) fn client_ready(&mut self, key: u64, event: Ready) {
@@ -77,6 +84,10 @@ impl Master {
     pub(crate) fn command(&mut self, asker: Asker, command: Command) {
         let request = RequestId(self.next_request);
         self.next_request += 1;
+        if matches!(command, Command::Stop { .. }) {
+            // Whoever says stop means it, also in the middle of a restart.
+            self.restart_after_stop = false;
+        }
         self.askers.insert(request, asker);
         self.tell(Event::Command { request, command });
     }
@@ -120,10 +131,13 @@ impl Master {
         if let Err(reason) = result {
             return self.reply(RESTART, Err(reason));
         }
-        self.restart_after_stop = true;
+        if self.is_stopping() {
+            return self.reply(RESTART, Err("stopping".into()));
+        }
         // The client sees the end of its connection when this process begins anew.
         self.askers.remove(&RESTART);
         self.command(Asker::Signal("restart"), Command::Stop { fast: false });
+        self.restart_after_stop = true;
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

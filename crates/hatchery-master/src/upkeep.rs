@@ -21,6 +21,9 @@ const LISTENERS_INTERVAL: Duration = Duration::from_secs(1);
 /// it to empty their queues.
 const REFUSE_DELAY: Duration = Duration::from_millis(50);
 
+/// How long a busy worker may take to come to its queue, before what waits there is refused.
+const REFUSE_LIMIT: Duration = Duration::from_secs(5);
+
 /// PSS costs milliseconds for a large process, RSS microseconds: the expensive reading is taken
 /// only from this share of the soft limit on.
 const NEAR_LIMIT_PERCENT: u64 = 80;
@@ -34,6 +37,8 @@ pub(crate) struct Upkeep {
     registry_at: Time,
     watchdog: Option<(Duration, Time)>,
     refuse_at: Option<Time>,
+    /// When new connections are refused at the latest.
+    refuse_until: Time,
 }
 
 impl Upkeep {
@@ -50,6 +55,7 @@ impl Upkeep {
             registry_at: now + REGISTRY_INTERVAL,
             watchdog,
             refuse_at: None,
+            refuse_until: now,
         }
     }
 
@@ -69,7 +75,10 @@ impl Upkeep {
 
     /// The application stops and nobody accepts any more.
     pub(crate) fn refuse_soon(&mut self, now: Time) {
-        self.refuse_at.get_or_insert(now + REFUSE_DELAY);
+        if self.refuse_at.is_none() {
+            self.refuse_at = Some(now + REFUSE_DELAY);
+            self.refuse_until = now + REFUSE_LIMIT;
+        }
     }
 }
 
@@ -104,8 +113,13 @@ impl Master {
             self.notify(Notifier::watchdog);
         }
         if self.upkeep.refuse_at.is_some_and(|at| now >= at) {
-            self.upkeep.refuse_at = None;
-            self.listeners.refuse();
+            // A worker that is busy just now has not emptied its queue yet.
+            if now < self.upkeep.refuse_until && self.listeners.anybody_waits() {
+                self.upkeep.refuse_at = Some(now + REFUSE_DELAY);
+            } else {
+                self.upkeep.refuse_at = None;
+                self.listeners.refuse();
+            }
         }
         self.retry_adoptions();
         for check in &mut self.checks {

@@ -4,7 +4,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -39,8 +38,7 @@ pub(super) fn start(binary: &Path, run_dir: &Path, app: &str) -> anyhow::Result<
         .args(["--ready-fd", &announce_fd.as_raw_fd().to_string()])
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
-        .stderr(log.try_clone()?)
-        .process_group(0);
+        .stderr(log.try_clone()?);
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start {}", binary.display()))?;

@@ -148,40 +148,45 @@ pub(super) fn list(running: &[Running]) -> String {
             .unwrap_or(&app.socket)
             .display()
             .to_string();
-        match &app.status {
-            Ok(status) => {
-                let ready = status
-                    .workers
-                    .iter()
-                    .filter(|worker| worker.state == "ready")
-                    .count();
-                table.row([
-                    app.app.clone(),
-                    app.pid.to_string(),
-                    status.state.clone(),
-                    format!("{ready}/{}", status.workers_wanted),
-                    status.generation.to_string(),
-                    duration(status.master.uptime_ms),
-                    status.listen.join(" "),
-                    place,
-                ]);
-            }
-            Err(_) => {
-                let none = String::new;
-                table.row([
-                    app.app.clone(),
-                    app.pid.to_string(),
-                    "no answer".into(),
-                    none(),
-                    none(),
-                    none(),
-                    none(),
-                    place,
-                ]);
-            }
-        }
+        let none = || {
+            [
+                "no answer".into(),
+                String::new(),
+                String::new(),
+                String::new(),
+                String::new(),
+            ]
+        };
+        let [state, workers, generation, uptime, listen] =
+            app.status.as_ref().map_or_else(|_| none(), summary);
+        table.row([
+            app.app.clone(),
+            app.pid.to_string(),
+            state,
+            workers,
+            generation,
+            uptime,
+            listen,
+            place,
+        ]);
     }
     table.render()
+}
+
+/// State, workers, generation, uptime and addresses.
+fn summary(status: &Status) -> [String; 5] {
+    let ready = status
+        .workers
+        .iter()
+        .filter(|worker| worker.state == "ready")
+        .count();
+    [
+        status.state.clone(),
+        format!("{ready}/{}", status.workers_wanted),
+        status.generation.to_string(),
+        duration(status.master.uptime_ms),
+        status.listen.join(" "),
+    ]
 }
 
 /// To the two largest units, so that columns stay narrow.
