@@ -42,13 +42,13 @@ impl Master {
         while let Ok(Some(signal)) = self.signals.read() {
             match signal {
                 Signal::Chld => {}
-                Signal::Term | Signal::Int | Signal::Quit => self.stop_by_signal(),
-                Signal::Hup => self.command(Asker::Signal("SIGHUP"), Command::Reload),
+                Signal::Term | Signal::Int | Signal::Quit => self.stop_by_signal(signal),
+                Signal::Hup => self.command(Asker::detached("SIGHUP"), Command::Reload),
                 Signal::Ttin => {
-                    self.command(Asker::Signal("SIGTTIN"), Command::ScaleBy { delta: 1 });
+                    self.command(Asker::detached("SIGTTIN"), Command::ScaleBy { delta: 1 });
                 }
                 Signal::Ttou => {
-                    self.command(Asker::Signal("SIGTTOU"), Command::ScaleBy { delta: -1 });
+                    self.command(Asker::detached("SIGTTOU"), Command::ScaleBy { delta: -1 });
                 }
                 // Others are received so that they cannot end the master.
                 other => self.log(Level::Info, &format!("{other:?}: nothing to do")),
@@ -58,10 +58,10 @@ impl Master {
     }
 
     /// The first signal asks politely, the second does not wait.
-    fn stop_by_signal(&mut self) {
+    fn stop_by_signal(&mut self, signal: Signal) {
         self.stop_requests += 1;
         let fast = self.stop_requests > 1;
-        self.command(Asker::Signal("SIGTERM"), Command::Stop { fast });
+        self.command(Asker::detached(signal.name()), Command::Stop { fast });
     }
 
     /// Looks at every dead child before it is reaped: until then its number, and its process
@@ -113,6 +113,9 @@ impl Master {
         self.adoptions.forget(id);
         if self.is_of_interest(&process) {
             self.failed_tail = process.stderr.tail.clone();
+        }
+        if let Some(line) = process.stderr.tail.iter().last() {
+            self.last_words.insert(id, line.to_owned());
         }
         self.tell(Event::Exited {
             instance: id,

@@ -81,11 +81,8 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
+// The system's error is part of the text, so it is no `source` of its own.
+impl std::error::Error for Error {}
 
 /// Adds what was being done to an I/O error.
 pub(crate) trait Context<T> {

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use hatchery_supervisor::{Alarm, ExitStatus, Reason, Report, State};
+use hatchery_sys::signals::Signal;
 
 /// How urgent a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +62,7 @@ pub(crate) fn describe(report: &Report, pid: Option<u32>) -> (Level, String) {
             detail,
             uptime,
         } => {
-            let how = status
-                .map(|status| format!(", {status}"))
-                .unwrap_or_default();
+            let how = how_it_ended(*status);
             let detail = detail
                 .as_ref()
                 .map(|text| format!(": {text}"))
@@ -109,7 +108,49 @@ pub(crate) fn describe(report: &Report, pid: Option<u32>) -> (Level, String) {
                 format!("the master itself stood still for {gap}; nobody is blamed for it"),
             )
         }
+        Report::Alarm(alarm @ Alarm::CrashBudgetOver) => (Level::Info, alarm_text(alarm)),
         Report::Alarm(alarm) => (Level::Error, format!("alarm: {}", alarm_text(alarm))),
+    }
+}
+
+/// Why nobody is in a place, from the death of the last one; `None` for the pool's normal life.
+pub(crate) fn setback(report: &Report, last_words: Option<&str>) -> Option<String> {
+    let Report::Died {
+        reason,
+        status,
+        detail,
+        ..
+    } = report
+    else {
+        return None;
+    };
+    if is_planned(*reason) {
+        return None;
+    }
+    let detail = detail
+        .as_ref()
+        .map(|text| format!(": {text}"))
+        .unwrap_or_default();
+    let said = last_words
+        .map(|line| format!("; it said last: {line}"))
+        .unwrap_or_default();
+    Some(format!(
+        "{}{}{detail}{said}",
+        reason.as_str(),
+        how_it_ended(*status)
+    ))
+}
+
+/// `, exit code 3`, `, signal 9 (SIGKILL)`, or nothing.
+fn how_it_ended(status: Option<ExitStatus>) -> String {
+    let name = match status {
+        Some(ExitStatus::Signal { signal, .. }) => Signal::from_raw(signal),
+        _ => None,
+    };
+    match (status, name) {
+        (Some(status), Some(name)) => format!(", {status} ({name})"),
+        (Some(status), None) => format!(", {status}"),
+        (None, _) => String::new(),
     }
 }
 

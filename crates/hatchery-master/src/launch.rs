@@ -32,7 +32,9 @@ pub struct Launch {
     pub settings: Settings,
     /// The whole effective configuration, JSON, for the children.
     pub config: Vec<u8>,
-    /// Where to say, once, `ready` or why not: one line. For `--daemon`.
+    /// The files that it was read from, for the log.
+    pub config_files: Vec<PathBuf>,
+    /// Where to say, once, `ready ADDRESSES` or `failed REASON`: one line. For `--daemon`.
     pub ready_fd: Option<OwnedFd>,
 }
 
@@ -54,8 +56,8 @@ impl Announcer {
         Self(fd.map(Into::into))
     }
 
-    pub(crate) fn ready(&mut self) {
-        self.say("ready");
+    pub(crate) fn ready(&mut self, addresses: &str) {
+        self.say(&format!("ready {addresses}"));
     }
 
     pub(crate) fn failed(&mut self, reason: &str) {

@@ -332,14 +332,18 @@ impl Group {
 
 fn cannot_listen(address: &str, error: &io::Error) -> Error {
     let hint = match error.kind() {
+        _ if address.starts_with("unix:") => "",
         io::ErrorKind::AddrInUse => "; another process serves it (`ss -ltnp` names it)",
         io::ErrorKind::PermissionDenied => "; ports below 1024 need CAP_NET_BIND_SERVICE",
         _ => "",
     };
-    Error::new(
-        ErrorCode::Listen,
-        format!("cannot listen on {address}: {error}{hint}"),
-    )
+    let error = error.to_string();
+    let what = if error.contains("cannot listen") {
+        error
+    } else {
+        format!("cannot listen on {address}: {error}")
+    };
+    Error::new(ErrorCode::Listen, format!("{what}{hint}"))
 }
 
 #[cfg(test)]

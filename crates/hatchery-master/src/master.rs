@@ -8,7 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hatchery_ipc::environment;
-use hatchery_supervisor::{Event, Generation, InstanceId, RequestId, State, Supervisor, Time};
+use hatchery_supervisor::{
+    Event, Generation, InstanceId, RequestId, Role, State, Supervisor, Time,
+};
 use hatchery_sys::epoll::{Epoll, Interest, Ready};
 use hatchery_sys::notify::Notifier;
 use hatchery_sys::signals::{Signal, SignalFd};
@@ -57,6 +59,10 @@ pub(crate) struct Master {
     pub(crate) processes: BTreeMap<InstanceId, Process>,
     /// Process ids for the log, until the death of each has been told.
     pub(crate) pids: BTreeMap<InstanceId, u32>,
+    /// The last line on stderr of processes that have just ended.
+    pub(crate) last_words: BTreeMap<InstanceId, String>,
+    /// Why the last process of a place ended, while nobody is ready there.
+    pub(crate) setbacks: BTreeMap<Role, String>,
     pub(crate) releases: BTreeMap<Generation, Rc<Release>>,
     /// Releases that passed their check, on the way to their first instance.
     pub(crate) checks: Vec<Check>,
@@ -151,6 +157,8 @@ impl Master {
             template,
             processes: BTreeMap::new(),
             pids: BTreeMap::new(),
+            last_words: BTreeMap::new(),
+            setbacks: BTreeMap::new(),
             releases: BTreeMap::from([(Generation(1), Rc::new(release))]),
             checks: Vec::new(),
             failed_tail: Tail::default(),
@@ -261,14 +269,25 @@ impl Master {
     }
 
     fn greet(&mut self) {
+        let files: Vec<_> = self
+            .launch
+            .config_files
+            .iter()
+            .map(|file| file.display().to_string())
+            .collect();
+        let files = if files.is_empty() {
+            "no file".into()
+        } else {
+            files.join(", ")
+        };
         let text = format!(
-            "{} {} starts: env {}, {} workers, on {}, run directory {}",
+            "{} {} starts: env {}, {} workers, on {}; configuration from {files} in {}",
             self.launch.app,
             self.launch.version,
             self.launch.env,
             self.supervisor.policy().workers,
             self.listeners.addresses().join(", "),
-            self.launch.run_dir.display(),
+            self.launch.base_dir.display(),
         );
         self.log(Level::Info, &text);
     }

@@ -236,15 +236,33 @@ impl Master {
             let (level, text) = journal::describe(report, pid);
             self.log(level, &text);
         }
+        self.keep_setback(report);
         if let Report::Phase { from, to } = report {
             self.phase_changed(*from, *to);
+        }
+    }
+
+    /// Remembers why a place of the pool is empty, for `status`, until it is filled.
+    fn keep_setback(&mut self, report: &Report) {
+        match report {
+            Report::Moved {
+                role,
+                to: State::Ready,
+                ..
+            } => drop(self.setbacks.remove(role)),
+            Report::Died { instance, role, .. } => {
+                let last_words = self.last_words.remove(instance);
+                if let Some(text) = journal::setback(report, last_words.as_deref()) {
+                    self.setbacks.insert(*role, text);
+                }
+            }
+            _ => {}
         }
     }
 
     fn phase_changed(&mut self, from: Phase, to: Phase) {
         match to {
             Phase::Ready if from == Phase::Starting => {
-                self.announcer.ready();
                 self.welcome();
                 self.notify(Notifier::ready);
             }
@@ -281,12 +299,14 @@ impl Master {
                 }
             })
             .collect();
+        let addresses = addresses.join(", ");
         let text = format!(
-            "{} is up on {}; `{} status` shows it",
+            "{} is up on {addresses}; `{} status --run-dir {}` shows it",
             self.launch.app,
-            addresses.join(", "),
             self.launch.binary.display(),
+            self.launch.run_dir.display(),
         );
         self.log(Level::Info, &text);
+        self.announcer.ready(&addresses);
     }
 }

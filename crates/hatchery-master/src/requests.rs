@@ -10,15 +10,27 @@ use crate::master::Master;
 use crate::release::Purpose;
 use crate::token::Token;
 
-/// Who waits for an answer.
+/// Who asked. Every answer goes to the log, and to the client that waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asker {
-    /// A client of the control socket.
-    Client(u64),
-    /// A signal, by its name: the answer goes to the log.
-    Signal(&'static str),
-    /// A client that did not want to wait: the answer goes to the log.
-    Detached(&'static str),
+pub(crate) struct Asker {
+    /// The verb, or the signal.
+    name: &'static str,
+    /// The client of the control socket that waits.
+    client: Option<u64>,
+}
+
+impl Asker {
+    /// Nobody who waits: a signal, or a client that did not want to.
+    pub(crate) const fn detached(name: &'static str) -> Self {
+        Self { name, client: None }
+    }
+
+    const fn client(name: &'static str, key: u64) -> Self {
+        Self {
+            name,
+            client: Some(key),
+        }
+    }
 }
 
 impl Master {
@@ -71,11 +83,16 @@ impl Master {
             Verb::Scale { workers } => ("scale", Command::Scale { workers }),
             Verb::Stop { fast } => ("stop", Command::Stop { fast }),
         };
-        self.log(Level::Info, &format!("asked to {name}"));
+        match request.verb {
+            Verb::Scale { workers } => {
+                self.log(Level::Info, &format!("asked to scale to {workers}"));
+            }
+            _ => self.log(Level::Info, &format!("asked to {name}")),
+        }
         if request.wait {
-            self.command(Asker::Client(key), command);
+            self.command(Asker::client(name, key), command);
         } else {
-            self.command(Asker::Detached(name), command);
+            self.command(Asker::detached(name), command);
             self.answer(key, &Response::done(Ok(format!("{name} begun"))));
         }
     }
@@ -92,15 +109,30 @@ impl Master {
         self.tell(Event::Command { request, command });
     }
 
-    /// The supervisor's answer to a command.
+    /// The answer to a command.
     pub(crate) fn reply(&mut self, request: RequestId, result: Result<String, String>) {
-        match self.askers.remove(&request) {
-            Some(Asker::Client(key)) => self.answer(key, &Response::done(result)),
-            Some(Asker::Signal(name) | Asker::Detached(name)) => match result {
-                Ok(text) => self.log(Level::Info, &format!("{name}: {text}")),
-                Err(text) => self.log(Level::Error, &format!("{name}: {text}")),
-            },
-            None => {}
+        let Some(Asker { name, client }) = self.askers.remove(&request) else {
+            return;
+        };
+        let result = result.map_err(|reason| {
+            if name == "reload" && !self.is_stopping() {
+                let generation = self.supervisor.generation();
+                format!("the reload failed, generation {generation} serves on: {reason}")
+            } else {
+                reason
+            }
+        });
+        let (level, text) = match &result {
+            Ok(text) => (Level::Info, text),
+            Err(text) => (Level::Error, text),
+        };
+        // One line a report: the last lines of a failed process were logged as it wrote them.
+        self.log(
+            level,
+            &format!("{name}: {}", text.lines().next().unwrap_or_default()),
+        );
+        if let Some(key) = client {
+            self.answer(key, &Response::done(result));
         }
     }
 
@@ -115,9 +147,9 @@ impl Master {
         }
         self.log(Level::Info, "asked to restart");
         let asker = if wait {
-            Asker::Client(key)
+            Asker::client("restart", key)
         } else {
-            Asker::Detached("restart")
+            Asker::detached("restart")
         };
         if !wait {
             self.answer(key, &Response::done(Ok("restart begun".into())));
@@ -136,7 +168,7 @@ impl Master {
         }
         // The client sees the end of its connection when this process begins anew.
         self.askers.remove(&RESTART);
-        self.command(Asker::Signal("restart"), Command::Stop { fast: false });
+        self.command(Asker::detached("restart"), Command::Stop { fast: false });
         self.restart_after_stop = true;
     }
 

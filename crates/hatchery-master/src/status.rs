@@ -45,8 +45,24 @@ impl Master {
             agent,
             workers,
             workers_wanted: self.supervisor.workers_wanted(),
-            alarms: self.supervisor.alarms().iter().map(alarm_text).collect(),
+            alarms: self.alarms(),
         }
+    }
+
+    /// What the supervisor raises, and why places are empty that should not be.
+    fn alarms(&self) -> Vec<String> {
+        let wanted = self.supervisor.workers_wanted();
+        let missed = self
+            .setbacks
+            .iter()
+            .filter(|(role, _)| role.slot().is_none_or(|slot| slot.0 < wanted))
+            .map(|(role, why)| format!("{role} is not ready: {why}"));
+        self.supervisor
+            .alarms()
+            .iter()
+            .map(alarm_text)
+            .chain(missed)
+            .collect()
     }
 
     fn worker(&self, instance: &Instance, slot: u32, pid: u32) -> Worker {

@@ -164,6 +164,17 @@ impl Invocation {
                 "`{one}` and `{other}` exclude each other"
             )));
         }
+        let waits = self.no_wait || self.timeout.is_some();
+        if self.verb == Verb::Start && waits && !self.daemon && self.ready_fd.is_none() {
+            let flag = if self.no_wait {
+                "--no-wait"
+            } else {
+                "--timeout"
+            };
+            return Err(UsageError(format!(
+                "`start` takes `{flag}` only with `--daemon`"
+            )));
+        }
         if self.emit_fd.is_some() && !self.check {
             return Err(UsageError("`--emit-fd` needs `--check`".to_owned()));
         }

@@ -7,12 +7,14 @@ mod show;
 mod start;
 mod verbs;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use hatchery_ipc::control::Verb as ControlVerb;
 
 use self::args::{EXIT_USAGE, Invocation, Verb};
 use crate::App;
+use crate::complain::complain;
 use crate::config::{ConfigError, Place};
 
 /// Does what the arguments ask. Exit codes: 0 done, 1 failed with the reason on stderr, 2 usage.
@@ -21,14 +23,16 @@ pub(crate) fn run(app: App) -> ExitCode {
     let invocation = match Invocation::parse(std::env::args_os().skip(1)) {
         Ok(invocation) => invocation,
         Err(error) => {
-            eprintln!("{name}: {error}; `{name} help` shows what there is");
+            complain(format_args!(
+                "{name}: {error} (`{name} help` shows what there is)"
+            ));
             return ExitCode::from(EXIT_USAGE);
         }
     };
     match act(app, &invocation) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("{name}: {error:#}");
+            complain(format_args!("{name}: {error:#}"));
             if is_usage(&error) {
                 ExitCode::from(EXIT_USAGE)
             } else {
@@ -36,6 +40,12 @@ pub(crate) fn run(app: App) -> ExitCode {
             }
         }
     }
+}
+
+/// Writes to stdout. A reader that has seen enough (`status | head -1`) is no failure, and no panic
+/// as with `print!`.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Whether a flag's value is what is wrong.
@@ -58,8 +68,8 @@ fn act(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
         Verb::Scale(workers) => verbs::ask(package, invocation, ControlVerb::Scale { workers })?,
         Verb::Status => verbs::status(package, invocation)?,
         Verb::List => verbs::list(invocation)?,
-        Verb::Help(topic) => print!("{}", args::help(package.name, topic)),
-        Verb::Version => print!("{}", args::version(package.name, package.version)),
+        Verb::Help(topic) => say(&args::help(package.name, topic)),
+        Verb::Version => say(&args::version(package.name, package.version)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,9 +13,10 @@ use hatchery_sys::listen::Address;
 use hatchery_sys::process;
 
 use super::args::Invocation;
-use super::{daemon, places};
+use super::{daemon, places, say};
 use crate::App;
 use crate::application::{Application, Identity, Role};
+use crate::complain::complain;
 use crate::config::{self, Config, Sources};
 use crate::runtime::{self, Moments};
 use crate::single::{Application as Parts, Single, run_single as run_single_process};
@@ -39,7 +40,12 @@ pub(super) fn start(app: App, invocation: &Invocation) -> anyhow::Result<ExitCod
         return run_single(app, prepared);
     }
     if invocation.daemon {
-        daemon::start(&prepared.binary, &prepared.run_dir, app.package.name)?;
+        daemon::start(
+            &prepared.binary,
+            &prepared.run_dir,
+            app.package.name,
+            invocation,
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     run_master(&app, invocation, prepared)
@@ -49,13 +55,15 @@ pub(super) fn start(app: App, invocation: &Invocation) -> anyhow::Result<ExitCod
 fn prepare(app: &App, invocation: &Invocation) -> anyhow::Result<Prepared> {
     let base_dir = places::base_dir(invocation.base_dir.as_deref(), app.package.manifest_dir)?;
     let run_dir = places::run_dir(invocation.run_dir.as_deref(), &base_dir)?;
+    let place = || format!("in {}", base_dir.display());
     let config = Config::load(&Sources {
         env: invocation.env.clone(),
         flags: invocation.overrides(),
         ..Sources::new(&base_dir)
-    })?;
-    app.check_sections(&config)?;
-    let settings = config::settings(&config)?;
+    })
+    .with_context(place)?;
+    app.check_sections(&config).with_context(place)?;
+    let settings = config::settings(&config).with_context(place)?;
     Ok(Prepared {
         binary: places::executable()?,
         base_dir,
@@ -100,13 +108,13 @@ fn check(app: App, invocation: &Invocation, prepared: Prepared) -> anyhow::Resul
     } else {
         files.join(", ")
     };
-    println!(
-        "{} {}: configuration and routes are good (env {}; {files} in {})",
+    say(&format!(
+        "{} {}: configuration and routes are good (env {}; {files} in {})\n",
         package.name,
         package.version,
         prepared.config.env(),
         prepared.base_dir.display(),
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -149,10 +157,10 @@ fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
         })
     };
     let ready = |addresses: &[String]| {
-        eprintln!(
-            "{name} serves in one process, without a master, on {}",
-            addresses.join(", ")
-        );
+        let addresses = addresses.join(", ");
+        complain(format_args!(
+            "{name} serves in one process, without a master, on {addresses}"
+        ));
     };
     Ok(run_single_process(&single, build, ready))
 }
@@ -177,6 +185,7 @@ fn run_master(app: &App, invocation: &Invocation, prepared: Prepared) -> anyhow:
             .unwrap_or_else(|| package.name.to_owned()),
         check_args: check_args(invocation, &prepared),
         config: prepared.config.to_json(),
+        config_files: prepared.config.files().to_vec(),
         settings: prepared.settings,
         base_dir: prepared.base_dir,
         run_dir: prepared.run_dir,
@@ -205,16 +214,17 @@ fn check_args(invocation: &Invocation, prepared: &Prepared) -> Vec<OsString> {
     .config_arguments()
 }
 
-/// This process's arguments, without what is true only once: nobody waits for a daemon's second
-/// start.
-fn same_arguments() -> Vec<OsString> {
+/// This process's arguments, without what is true only once: whoever waits for a daemon's start
+/// does not wait for the next.
+pub(super) fn same_arguments() -> Vec<OsString> {
     let mut arguments = Vec::new();
     let mut given = std::env::args_os();
     while let Some(argument) = given.next() {
-        if argument == "--ready-fd" {
-            given.next();
-        } else {
-            arguments.push(argument);
+        match argument.to_str() {
+            Some("--ready-fd" | "--timeout") => drop(given.next()),
+            Some("--daemon" | "--no-wait") => {}
+            Some(word) if word.starts_with("--timeout=") => {}
+            _ => arguments.push(argument),
         }
     }
     arguments

@@ -9,7 +9,7 @@ use hatchery_master::client::Client;
 use hatchery_master::{control_socket, registry};
 
 use super::args::Invocation;
-use super::{places, show};
+use super::{places, say, show};
 use crate::Package;
 
 /// How long a master may take to answer `status`.
@@ -25,9 +25,9 @@ const BACK_TIMEOUT: Duration = Duration::from_secs(120);
 pub(super) fn status(package: Package, options: &Invocation) -> anyhow::Result<()> {
     let status = connect(package, options)?.status(STATUS_TIMEOUT)?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        say(&format!("{}\n", serde_json::to_string_pretty(&status)?));
     } else {
-        print!("{}", show::status(&status));
+        say(&show::status(&status));
     }
     Ok(())
 }
@@ -40,9 +40,9 @@ pub(super) fn list(options: &Invocation) -> anyhow::Result<()> {
             .iter()
             .filter_map(|app| app.status.as_ref().ok())
             .collect();
-        println!("{}", serde_json::to_string_pretty(&known)?);
+        say(&format!("{}\n", serde_json::to_string_pretty(&known)?));
     } else {
-        print!("{}", show::list(&running));
+        say(&show::list(&running));
     }
     Ok(())
 }
@@ -101,7 +101,11 @@ pub(super) fn restart(package: Package, options: &Invocation) -> anyhow::Result<
             && status.state == "ready"
             && Duration::from_millis(status.master.uptime_ms) <= began.elapsed()
         {
-            println!("{} is up again, pid {}", status.app, status.master.pid);
+            say(&format!(
+                "{} is up again, pid {}
+",
+                status.app, status.master.pid
+            ));
             return Ok(());
         }
         if client.wait_gone(Duration::from_millis(50)) {
@@ -137,7 +141,7 @@ fn told(response: Response) -> anyhow::Result<()> {
     if !response.ok {
         bail!("{message}");
     }
-    println!("{message}");
+    say(&format!("{message}\n"));
     Ok(())
 }
 
@@ -176,7 +180,13 @@ fn socket(package: Package, options: &Invocation) -> anyhow::Result<PathBuf> {
             several => {
                 let places: Vec<_> = several
                     .iter()
-                    .map(|app| app.socket.display().to_string())
+                    .map(|app| {
+                        app.socket
+                            .parent()
+                            .unwrap_or(&app.socket)
+                            .display()
+                            .to_string()
+                    })
                     .collect();
                 bail!(
                     "several {app} are running, choose one by --run-dir: {}",
