@@ -40,3 +40,8 @@ pub use runtime::Moment;
 
 /// Any error of the application's own code.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
