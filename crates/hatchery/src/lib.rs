@@ -19,7 +19,8 @@
 //! ```
 //!
 //! Handlers are axum handlers: [`Router`], [`routing`], [`extract`], [`response`] and [`Json`] are
-//! axum's own.
+//! axum's own. Two extractors cost every request something, whether a handler asks or not, and are
+//! features: `matched-path` (`MatchedPath`) and `original-uri` (`OriginalUri`).
 
 mod app;
 mod application;
