@@ -66,6 +66,43 @@ fn a_polite_stop_ends_idle_connections_and_serves_the_ones_in_use() {
     pool.assert_gone();
 }
 
+/// A worker that is busy when the stop comes has not emptied its queue yet: the listeners stay open
+/// until it has.
+#[test]
+fn a_polite_stop_serves_what_waits_behind_a_busy_worker() {
+    let mut pool = Builder::new().set("cluster.workers", 1).start();
+    let (_, mut busy) = connection(&pool);
+    busy.send(&Request::post("/faults/block?ms=700", ""))
+        .unwrap();
+    pool.wait_status("the worker is busy", SOON, |status| {
+        status.workers[0].in_flight > 0
+    });
+    let open = || Connection::open(&pool.target(), REQUEST_LIMIT).unwrap();
+    let mut waiting: Vec<_> = (0..16).map(|_| open()).collect();
+    for connection in &mut waiting {
+        connection.send(&Request::get("/hello")).unwrap();
+    }
+    pool.master().signal(Signal::TERM);
+    for connection in waiting.iter_mut().chain([&mut busy]) {
+        assert_eq!(connection.receive(REQUEST_LIMIT).unwrap().status, 200);
+    }
+    assert_eq!(pool.wait_master(SOON).code(), Some(0));
+    pool.assert_gone();
+}
+
+#[test]
+fn a_stop_in_the_middle_of_a_restart_wins() {
+    let mut pool = Pool::start();
+    let (_, mut slow) = in_flight(&pool, 1500);
+    pool.cli_ok(&["restart", "--no-wait"]);
+    pool.wait_status("it stops", SOON, |status| status.state == "stopping");
+    pool.master().signal(Signal::TERM);
+    // The second signal that it gets, so it may not wait; what counts is that it does not return.
+    let _ = slow.receive(REQUEST_LIMIT);
+    assert_eq!(pool.wait_master(SOON).code(), Some(0));
+    pool.assert_gone();
+}
+
 #[test]
 fn a_second_signal_stops_at_once() {
     let mut pool = Builder::new().set("cluster.drain_timeout", "60s").start();
