@@ -3,6 +3,7 @@
 use hatchery_ipc::control::{Request, Response, Verb};
 use hatchery_supervisor::{Command, Event, Phase, RequestId};
 use hatchery_sys::epoll::{Interest, Ready};
+use hatchery_sys::notify::Notifier;
 
 use crate::control::Connection;
 use crate::journal::Level;
@@ -131,6 +132,11 @@ impl Master {
             level,
             &format!("{name}: {}", text.lines().next().unwrap_or_default()),
         );
+        if name == "SIGHUP" && result.is_err() && !self.is_stopping() {
+            // Who reloads by signal waits for this pair, also when the check has refused.
+            self.notify(Notifier::reloading);
+            self.notify(Notifier::ready);
+        }
         if let Some(key) = client {
             self.answer(key, &Response::done(result));
         }
