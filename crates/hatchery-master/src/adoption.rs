@@ -34,8 +34,6 @@ pub(crate) struct Adoptions {
     watched: BTreeMap<ListenerId, Option<Asked>>,
     /// The sibling that was asked last, so that the next one takes the next.
     last: Option<InstanceId>,
-    /// Connections that siblings accepted, since the start.
-    pub(crate) accepted_total: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -141,7 +139,6 @@ impl Master {
 
     /// A sibling has emptied the listener: watch it again.
     pub(crate) fn adopted(&mut self, id: ListenerId, accepted: u32) {
-        self.adoptions.accepted_total += u64::from(accepted);
         if accepted > 0 {
             self.rearm(id);
         } else if let Some(Some(asked)) = self.adoptions.watched.get_mut(&id) {

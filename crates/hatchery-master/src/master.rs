@@ -64,7 +64,7 @@ pub(crate) struct Master {
     /// Why the last process of a place ended, while nobody is ready there.
     pub(crate) setbacks: BTreeMap<Role, String>,
     pub(crate) releases: BTreeMap<Generation, Rc<Release>>,
-    /// Releases that passed their check, on the way to their first instance.
+    /// Binaries that are being checked, on the way to be releases.
     pub(crate) checks: Vec<Check>,
     /// The last lines of the instance that made the latest reload or start fail.
     pub(crate) failed_tail: Tail,
@@ -79,11 +79,11 @@ pub(crate) struct Master {
 
     pub(crate) upkeep: Upkeep,
     pub(crate) registry: Option<registry::Entry>,
-    /// Processes that were told that everything is up, for `status` and tests.
+    /// The stop under way is the first half of a `restart`.
     pub(crate) restart_after_stop: bool,
     pub(crate) finished: Option<Result<(), String>>,
     /// Last, so that the control socket's file goes after everything else.
-    _run_dir: RunDir,
+    pub(crate) run_dir: RunDir,
 }
 
 /// Runs a master until it is told to stop, or cannot start.
@@ -172,7 +172,7 @@ impl Master {
             registry: None,
             restart_after_stop: false,
             finished: None,
-            _run_dir: run_dir,
+            run_dir,
             launch,
         })
     }

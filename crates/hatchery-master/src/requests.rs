@@ -7,6 +7,7 @@ use hatchery_sys::notify::Notifier;
 
 use crate::control::Connection;
 use crate::journal::Level;
+use crate::lines::Tail;
 use crate::master::Master;
 use crate::release::Purpose;
 use crate::token::Token;
@@ -105,6 +106,10 @@ impl Master {
         if matches!(command, Command::Stop { .. }) {
             // Whoever says stop means it, also in the middle of a restart.
             self.restart_after_stop = false;
+        }
+        if self.supervisor.phase() != Phase::Reloading {
+            // Who ended before this was asked does not explain how it goes.
+            self.failed_tail = Tail::default();
         }
         self.askers.insert(request, asker);
         self.tell(Event::Command { request, command });

@@ -178,7 +178,7 @@ impl Master {
 
     /// Makes this application findable by `list`.
     pub(crate) fn register(&mut self) {
-        let socket = hatchery_socket(self);
+        let socket = self.run_dir.control_socket();
         match registry::Entry::write(&self.launch.app, &socket) {
             Ok(entry) => self.registry = Some(entry),
             Err(error) => {
@@ -189,8 +189,4 @@ impl Master {
             }
         }
     }
-}
-
-fn hatchery_socket(master: &Master) -> std::path::PathBuf {
-    crate::run_dir::control_socket(&master.launch.run_dir, &master.launch.app)
 }

@@ -48,7 +48,6 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
 
 fn application(app: &App, child: &Child, role: Role) -> Result<Application, BoxError> {
     let config = Config::from_json(&child.config, &child.env)?;
-    app.check_sections(&config)?;
     let identity = Identity {
         role,
         slot: child.slot,

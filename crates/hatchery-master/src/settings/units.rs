@@ -112,14 +112,16 @@ impl<T> Visitor<'_> for Text<T> {
 }
 
 /// `#[serde(with = "duration")]`.
-pub(super) mod duration {
+pub mod duration {
     use super::{Deserializer, Duration, Serializer, Text, format_duration, parse_duration};
 
-    pub(crate) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    /// Writes it with its unit.
+    pub fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&format_duration(*value))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    /// Reads text; a bare number is refused, with how to write it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
         from.deserialize_any(Text {
             parse: parse_duration,
             what: "a duration",
@@ -129,16 +131,16 @@ pub(super) mod duration {
 }
 
 /// `#[serde(with = "size")]`, in bytes.
-pub(super) mod size {
+pub mod size {
     use super::{Deserializer, Serializer, Text, format_size, parse_size};
 
-    // Serde hands references to `with` functions.
-    #[expect(clippy::trivially_copy_pass_by_ref)]
-    pub(crate) fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+    /// Writes it with its unit.
+    pub fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_str(&format_size(*value))
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    /// Reads text; a bare number is refused, with how to write it.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
         from.deserialize_any(Text {
             parse: parse_size,
             what: "a size",

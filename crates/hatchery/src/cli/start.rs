@@ -19,7 +19,7 @@ use crate::application::{Application, Identity, Role};
 use crate::complain::complain;
 use crate::config::{self, Config, Sources};
 use crate::runtime::{self, Moments};
-use crate::single::{Application as Parts, Single, run_single as run_single_process};
+use crate::single::{self, Single};
 
 /// Everything that an invocation resolves before it acts.
 struct Prepared {
@@ -150,7 +150,7 @@ fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
     let name = app.package.name;
     let build = move |moments: &Moments| {
         let application = application(&app, Role::Single, config, moments);
-        Ok(Parts {
+        Ok(single::Application {
             router: (app.router)(&application)?,
             limits: application.limits()?,
             hook: app.agent.map(|hook| hook(application)),
@@ -162,7 +162,7 @@ fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
             "{name} serves in one process, without a master, on {addresses}"
         ));
     };
-    Ok(run_single_process(&single, build, ready))
+    Ok(single::run_single(&single, build, ready))
 }
 
 fn run_master(app: &App, invocation: &Invocation, prepared: Prepared) -> anyhow::Result<ExitCode> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytesize::ByteSize;
+use hatchery_master::settings::units;
 use serde::{Deserialize, Serialize};
 
 /// Most serving threads in a worker.
@@ -19,10 +19,10 @@ const HEADER_BYTES_MIN: u64 = 8 * 1024;
 pub(crate) struct Limits {
     /// From a connection's start, or a request's first byte, to the end of its header. Checked
     /// about four times a second.
-    #[serde(with = "duration")]
+    #[serde(with = "units::duration")]
     pub(crate) header_timeout: Duration,
     /// How long a connection may stay idle between two requests.
-    #[serde(with = "duration")]
+    #[serde(with = "units::duration")]
     pub(crate) keep_alive_timeout: Duration,
     /// Most open connections of one worker. Beyond it, clients wait in the listener's queue.
     pub(crate) max_connections: u32,
@@ -31,12 +31,12 @@ pub(crate) struct Limits {
     /// Whether HTTP/2 (by prior knowledge) is served beside HTTP/1.1.
     pub(crate) http2: bool,
     /// Longest request header, at least 8 KiB.
-    #[serde(with = "size")]
+    #[serde(with = "units::size")]
     pub(crate) max_header_bytes: u64,
     /// Most header fields of a request.
     pub(crate) max_headers: u32,
     /// Longest request body that extractors read; a longer one is answered 413.
-    #[serde(with = "size")]
+    #[serde(with = "units::size")]
     pub(crate) body_limit: u64,
 }
 
@@ -112,49 +112,6 @@ impl Limits {
     }
 }
 
-/// Durations as people write them.
-mod duration {
-    use super::{Deserialize, Duration};
-    use serde::{Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(&humantime::format_duration(*value))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        humantime::parse_duration(&text)
-            .map_err(|error| D::Error::custom(format_args!("{text:?} is no duration: {error}")))
-    }
-}
-
-/// Sizes in bytes as people write them.
-mod size {
-    use super::{ByteSize, Deserialize};
-    use serde::{Deserializer, Serializer, de::Error};
-
-    // `with` passes a reference, whatever the type.
-    #[expect(clippy::trivially_copy_pass_by_ref)]
-    pub(super) fn serialize<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
-        // The short form rounds (2.5 MiB for 2,600,000); what does not fit it is written in bytes.
-        let short = ByteSize(*value).display().iec().to_string();
-        match short.parse::<ByteSize>() {
-            Ok(read) if read.as_u64() == *value => to.serialize_str(&short),
-            _ => to.collect_str(&format_args!("{value}B")),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(from)?;
-        match text.parse::<ByteSize>() {
-            Ok(size) => Ok(size.as_u64()),
-            Err(error) => Err(D::Error::custom(format_args!(
-                "{text:?} is no size in bytes: {error}"
-            ))),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +137,9 @@ mod tests {
         assert!(toml::from_str::<Limits>("header_timout = \"1s\"").is_err());
         assert!(toml::from_str::<Limits>("header_timeout = \"soon\"").is_err());
         assert!(toml::from_str::<Limits>("body_limit = \"much\"").is_err());
+        // A sum that does not fit what the parser computes with.
+        let long = "header_timeout = \"18446744073709551615s1000ms\"";
+        assert!(toml::from_str::<Limits>(long).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::task::Waker;
 
 use slab::Slab;
 
-use super::state::{Phase, Request, Shared};
+use super::state::{Request, Shared};
 use super::verdict::Patience;
 
 /// The connections that have a driver on this thread. Instead of a timer for each of them, the
@@ -37,18 +37,7 @@ impl Registry {
     pub(super) fn sweep(&self, patience: &Patience) {
         for (key, entry) in self.entries.borrow().iter() {
             let Entry { shared, waker } = entry;
-            let request = if patience.is_stuck(
-                shared.phase(),
-                shared.is_blocked(),
-                shared.age_ms(),
-                shared.body_age_ms(),
-            ) {
-                Request::Drop
-            } else if shared.phase() == Phase::Idle && shared.is_blocked() && !shared.is_http2() {
-                Request::None
-            } else {
-                patience.verdict(shared.phase(), shared.age_ms(), shared.is_http2(), key)
-            };
+            let request = patience.verdict(&shared.seen(), key);
             if request != Request::None {
                 shared.ask(request);
                 waker.wake_by_ref();

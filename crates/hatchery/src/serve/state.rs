@@ -155,6 +155,19 @@ pub(super) struct Shared {
     http2: AtomicBool,
 }
 
+/// What the sweep sees of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seen {
+    pub(super) phase: Phase,
+    /// How long it has been in it.
+    pub(super) age_ms: u64,
+    /// How long a handler has waited for the request's body; 0 when none does.
+    pub(super) body_age_ms: u64,
+    pub(super) is_http2: bool,
+    /// The socket takes no more bytes.
+    pub(super) is_blocked: bool,
+}
+
 impl Shared {
     pub(super) fn new(thread: &Arc<Thread>) -> Arc<Self> {
         Arc::new(Self {
@@ -185,6 +198,17 @@ impl Shared {
         self.thread
             .clock_ms()
             .saturating_sub(self.since_ms.load(Ordering::Relaxed))
+    }
+
+    /// What decides whether it may stay.
+    pub(super) fn seen(&self) -> Seen {
+        Seen {
+            phase: self.phase(),
+            age_ms: self.age_ms(),
+            body_age_ms: self.body_age_ms(),
+            is_http2: self.is_http2(),
+            is_blocked: self.is_blocked(),
+        }
     }
 
     pub(super) fn enter(&self, phase: Phase) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Limits;
-use super::state::{Phase, Request};
+use super::state::{Phase, Request, Seen};
 
 /// How long what a client still sends after its last response is read and thrown away.
 const LINGER_MS: u64 = 2_000;
@@ -46,29 +46,28 @@ impl Patience {
         self
     }
 
-    /// What to ask of a connection that has been in `phase` for `age_ms`. `key` is its place in
-    /// the registry, which spreads the closing of idle ones.
-    pub(super) fn verdict(&self, phase: Phase, age_ms: u64, http2: bool, key: usize) -> Request {
-        match phase {
+    /// What to ask of a connection. `key` is its place in the registry, which spreads the closing
+    /// of idle ones.
+    pub(super) fn verdict(&self, seen: &Seen, key: usize) -> Request {
+        let age_ms = seen.age_ms;
+        match seen.phase {
             Phase::New | Phase::Header if age_ms >= self.header_ms => Request::Drop,
             // It may still read a response; its age begins anew with each write.
             Phase::Leaving if age_ms >= self.keep_alive_ms => Request::Drop,
             Phase::Lingering if age_ms >= LINGER_MS => Request::Drop,
+            // A handler waits for a body that does not come.
+            Phase::Busy if seen.body_age_ms >= self.keep_alive_ms => Request::Drop,
+            // The client takes nothing of its response. It cannot be told to leave, only be cut.
+            Phase::Idle if seen.is_blocked && age_ms >= self.keep_alive_ms => Request::Drop,
+            Phase::Idle if seen.is_blocked && !seen.is_http2 => Request::None,
             // An HTTP/2 client is told at once; what it has begun is finished.
-            Phase::Busy | Phase::Idle if http2 && self.drain.is_some() => Request::Leave,
+            Phase::Busy | Phase::Idle if seen.is_http2 && self.drain.is_some() => Request::Leave,
             Phase::Idle if age_ms >= self.keep_alive_ms => Request::Leave,
             // A client that is about to send its next request would lose it: it is told with its
             // next response, and only those without one are closed in the end.
             Phase::New | Phase::Idle if self.grace_is_over(key) => Request::Leave,
             _ => Request::None,
         }
-    }
-
-    /// Whether the client has taken nothing of its response, or sent nothing of its body, for too
-    /// long.
-    pub(super) fn is_stuck(&self, phase: Phase, blocked: bool, age_ms: u64, body_ms: u64) -> bool {
-        (phase == Phase::Idle && blocked && age_ms >= self.keep_alive_ms)
-            || (phase == Phase::Busy && body_ms >= self.keep_alive_ms)
     }
 
     fn grace_is_over(&self, key: usize) -> bool {
@@ -96,14 +95,21 @@ mod tests {
         Patience::new(&Limits::default())
     }
 
+    fn seen(phase: Phase, age_ms: u64) -> Seen {
+        Seen {
+            phase,
+            age_ms,
+            body_age_ms: 0,
+            is_http2: false,
+            is_blocked: false,
+        }
+    }
+
     #[test]
     fn each_phase_has_its_time() {
         let check = |phase, age_ms, expected| {
-            assert_eq!(
-                patience().verdict(phase, age_ms, false, 7),
-                expected,
-                "{phase:?} {age_ms}"
-            );
+            let verdict = patience().verdict(&seen(phase, age_ms), 7);
+            assert_eq!(verdict, expected, "{phase:?} {age_ms}");
         };
         check(Phase::New, 9_999, Request::None);
         check(Phase::New, 10_000, Request::Drop);
@@ -121,7 +127,7 @@ mod tests {
         let at = |ms, key| {
             let patience =
                 patience().draining(Duration::from_millis(ms), Duration::from_millis(500));
-            patience.verdict(Phase::Idle, 0, false, key)
+            patience.verdict(&seen(Phase::Idle, 0), key)
         };
         let gone = |ms| {
             (0..1000)
@@ -137,9 +143,39 @@ mod tests {
     #[test]
     fn http2_clients_are_told_at_once() {
         let patience = patience().draining(Duration::ZERO, Duration::from_secs(5));
-        assert_eq!(patience.verdict(Phase::Busy, 0, true, 0), Request::Leave);
-        assert_eq!(patience.verdict(Phase::Idle, 0, true, 0), Request::Leave);
-        assert_eq!(patience.verdict(Phase::Leaving, 0, true, 0), Request::None);
-        assert_eq!(patience.verdict(Phase::Busy, 0, false, 0), Request::None);
+        let verdict = |phase, is_http2| {
+            let seen = Seen {
+                is_http2,
+                ..seen(phase, 0)
+            };
+            patience.verdict(&seen, 0)
+        };
+        assert_eq!(verdict(Phase::Busy, true), Request::Leave);
+        assert_eq!(verdict(Phase::Idle, true), Request::Leave);
+        assert_eq!(verdict(Phase::Leaving, true), Request::None);
+        assert_eq!(verdict(Phase::Busy, false), Request::None);
+    }
+
+    #[test]
+    fn who_neither_sends_nor_reads_is_cut() {
+        let body_age = |body_age_ms| {
+            let seen = Seen {
+                body_age_ms,
+                ..seen(Phase::Busy, 3_600_000)
+            };
+            patience().verdict(&seen, 0)
+        };
+        assert_eq!(body_age(74_999), Request::None);
+        assert_eq!(body_age(75_000), Request::Drop);
+        let blocked = |age_ms| {
+            let seen = Seen {
+                is_blocked: true,
+                ..seen(Phase::Idle, age_ms)
+            };
+            let patience = patience().draining(Duration::from_mins(1), Duration::ZERO);
+            patience.verdict(&seen, 0)
+        };
+        assert_eq!(blocked(74_999), Request::None);
+        assert_eq!(blocked(75_000), Request::Drop);
     }
 }
