@@ -61,7 +61,7 @@ pub(crate) struct Master {
     pub(crate) pids: BTreeMap<InstanceId, u32>,
     /// The last line on stderr of processes that have just ended.
     pub(crate) last_words: BTreeMap<InstanceId, String>,
-    /// Why the last process of a place ended, while nobody is ready there.
+    /// Why the last process of a place ended, until another is ready there.
     pub(crate) setbacks: BTreeMap<Role, String>,
     pub(crate) releases: BTreeMap<Generation, Rc<Release>>,
     /// Binaries that are being checked, on the way to be releases.

@@ -1,7 +1,7 @@
 //! The answer to `status`, from the supervisor's view, the stats pages and `/proc`.
 
 use hatchery_ipc::status::{Agent, Master as MasterStatus, Status, Worker};
-use hatchery_supervisor::{Instance, Role, Slot};
+use hatchery_supervisor::{Instance, Role, Slot, State};
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::proc;
 
@@ -56,6 +56,8 @@ impl Master {
             .setbacks
             .iter()
             .filter(|(role, _)| role.slot().is_none_or(|slot| slot.0 < wanted))
+            // A hung worker ends after its stand-in has taken its place.
+            .filter(|(role, _)| !self.is_filled(**role))
             .map(|(role, why)| format!("{role} is not ready: {why}"));
         self.supervisor
             .alarms()
@@ -63,6 +65,12 @@ impl Master {
             .map(alarm_text)
             .chain(missed)
             .collect()
+    }
+
+    /// Whether somebody is ready in this place of the pool.
+    fn is_filled(&self, role: Role) -> bool {
+        let mut instances = self.supervisor.instances();
+        instances.any(|instance| instance.role == role && instance.state == State::Ready)
     }
 
     fn worker(&self, instance: &Instance, slot: u32, pid: u32) -> Worker {

@@ -93,7 +93,9 @@ impl Master {
             self.bury_the_dead();
         }
         if now >= self.upkeep.memory_at {
-            self.upkeep.memory_at = now + self.launch.settings.cluster.memory_interval;
+            let current = self.releases.get(&self.supervisor.generation());
+            let settings = current.map_or(&self.launch.settings, |release| &release.settings);
+            self.upkeep.memory_at = now + settings.cluster.memory_interval;
             self.read_memory();
         }
         if now >= self.upkeep.listeners_at {

@@ -59,6 +59,7 @@ fn is_found_and_replaced(builder: Builder, hang: impl FnOnce(&Pool) -> (u32, Opt
     );
     let status = pool.wait_whole(SOON);
     assert!(!status.pids().contains(&victim));
+    assert!(status.alarms.is_empty(), "{:?}", status.alarms);
     load.serve_more(50);
     load.finish().assert_only_cut_by(&[victim], Plan::BOTH);
     let pid = format!("pid {victim} ");
