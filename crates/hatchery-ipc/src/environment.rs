@@ -6,7 +6,7 @@ pub const ROLE: &str = "HATCHERY_ROLE";
 pub const APP: &str = "HATCHERY_APP";
 /// The environment's name (`local`, `prod`, …), resolved once by the master.
 pub const ENV: &str = "HATCHERY_ENV";
-/// The worker's slot, from 0; absent for the agent.
+/// The worker's slot, from 0; absent for the agent, and for a spare until it is given one.
 pub const SLOT: &str = "HATCHERY_SLOT";
 /// Workers in the pool when the child was started.
 pub const WORKERS: &str = "HATCHERY_WORKERS";
@@ -14,6 +14,12 @@ pub const WORKERS: &str = "HATCHERY_WORKERS";
 pub const INSTANCE: &str = "HATCHERY_INSTANCE";
 /// The generation's number; a reload makes a new one.
 pub const GENERATION: &str = "HATCHERY_GENERATION";
+/// The newest version of the child protocol that the master speaks; absent: 1.
+pub const PROTOCOL: &str = "HATCHERY_PROTOCOL";
+/// The descriptor of the flight recorder's memfd; absent where the master keeps none.
+pub const RECORDER_FD: &str = "HATCHERY_RECORDER_FD";
+/// The master's control socket: where an orphan finds the next master.
+pub const CONTROL_SOCKET: &str = "HATCHERY_CONTROL_SOCKET";
 /// The descriptor of the SEQPACKET socket to the master.
 pub const CONTROL_FD: &str = "HATCHERY_CONTROL_FD";
 /// How many listeners were inherited, from descriptor 3 (systemd's contract).

@@ -1,5 +1,7 @@
 //! The contract of `status --json`. States are the lower-case names of the supervisor's.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The state of a running application.
@@ -28,6 +30,71 @@ pub struct Status {
     pub workers_wanted: u32,
     /// What somebody should look at, one line each; empty when all is well.
     pub alarms: Vec<String>,
+    /// What the ends of processes have cost clients since the master's start.
+    #[serde(default)]
+    pub losses: Losses,
+    /// Live connections that were passed from a worker to its successor since the master's start.
+    #[serde(default)]
+    pub handovers: Handovers,
+    /// How short memory is, and what is done about it.
+    #[serde(default)]
+    pub pressure: Pressure,
+    /// Processes of a former master that still serve.
+    #[serde(default)]
+    pub orphans: Vec<Orphan>,
+}
+
+/// The loss ledger.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// Requests that were cut.
+    pub requests: u64,
+    /// Connections that were cut, those of the requests among them.
+    pub connections: u64,
+    /// The same by the reason of the end, as in `exits`; only those that have cost something.
+    pub by_cause: BTreeMap<String, Cut>,
+}
+
+/// What one cause has cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// Requests.
+    pub requests: u64,
+    /// Connections.
+    pub connections: u64,
+}
+
+/// How hand-overs went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handovers {
+    /// Connections that a successor serves on.
+    pub handed: u64,
+    /// Connections that a successor did not take; they were served to their end where they were.
+    pub refused: u64,
+    /// Connections that could not be passed on (HTTP/2, upgraded, nobody to take them).
+    pub fallen_back: u64,
+}
+
+/// Memory pressure.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// 0 to 4: none, trim, no growth, shrink, shed.
+    pub level: u8,
+    /// The reading behind it, and what is done; empty at level 0.
+    pub reason: String,
+}
+
+/// A process of a former master.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// Its process id.
+    pub pid: u32,
+    /// `agent` or `worker`.
+    pub role: String,
+    /// Its slot, if it is a worker.
+    pub slot: Option<u32>,
+    /// `ready` or `draining`.
+    pub state: String,
 }
 
 /// The master process.

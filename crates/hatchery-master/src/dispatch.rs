@@ -138,7 +138,7 @@ impl Master {
 
     fn read_messages(&mut self, id: InstanceId) {
         for _ in 0..MESSAGES_MAX {
-            let Some(process) = self.processes.get(&id) else {
+            let Some(process) = self.processes.get_mut(&id) else {
                 return;
             };
             let event = match process.hear() {

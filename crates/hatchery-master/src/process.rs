@@ -65,6 +65,8 @@ pub(crate) struct Process {
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
     pub(crate) page: StatsPage,
+    /// The newest version of the protocol that the child has spoken; 1 until it says more.
+    pub(crate) protocol: u8,
     /// For each serving loop, the last tick seen and when it last changed.
     ticks: Vec<(u64, Time)>,
 }
@@ -124,6 +126,7 @@ impl Template {
         set(env::WORKERS, spec.workers.to_string());
         set(env::INSTANCE, spec.id.0.to_string());
         set(env::GENERATION, spec.generation.to_string());
+        set(env::PROTOCOL, child::VERSION.to_string());
         set(env::CONTROL_FD, control_fd(listeners).to_string());
         if listeners > 0 {
             let names: Vec<_> = (0..listeners).map(|n| format!("listen{n}")).collect();
@@ -149,7 +152,8 @@ impl Process {
     ) -> io::Result<Self> {
         let (messages, theirs) = packet::pair()?;
         let (page, page_fd) = StatsPage::create()?;
-        let welcome = child::encode(&ToChild::Welcome(welcome)).map_err(io::Error::other)?;
+        let welcome = child::encode(&ToChild::Welcome(welcome), child::VERSION_MIN)
+            .map_err(io::Error::other)?;
         let attached = [page_fd.as_fd(), spec.release.config.as_fd()];
         packet::send(messages.as_fd(), &welcome, &attached, true)?;
 
@@ -182,6 +186,7 @@ impl Process {
             stdout: Output::new(stdout),
             stderr: Output::new(stderr),
             page,
+            protocol: child::VERSION_MIN,
             ticks: Vec::new(),
         })
     }
@@ -189,16 +194,19 @@ impl Process {
     /// Sends a message without waiting. A child that does not read its messages has a full socket;
     /// it is then told by signals alone.
     pub(crate) fn tell(&self, message: &ToChild, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let packet = child::encode(message).map_err(io::Error::other)?;
+        let packet = child::encode(message, self.protocol).map_err(io::Error::other)?;
         packet::send(self.messages.as_fd(), &packet, fds, true)
     }
 
     /// The next message.
-    pub(crate) fn hear(&self) -> Heard {
+    pub(crate) fn hear(&mut self) -> Heard {
         let mut buffer = [0; child::PACKET_MAX];
         match packet::receive(self.messages.as_fd(), &mut buffer, true) {
             Ok(Some(packet)) => match child::decode(&buffer[..packet.len]) {
-                Ok(message) => Heard::Message(message),
+                Ok(message) => {
+                    self.protocol = self.protocol.max(buffer[0]);
+                    Heard::Message(message)
+                }
                 Err(error) => Heard::Rubbish(error.to_string()),
             },
             Ok(None) => Heard::End,

@@ -1,6 +1,8 @@
 //! The answer to `status`, from the supervisor's view, the stats pages and `/proc`.
 
-use hatchery_ipc::status::{Agent, Master as MasterStatus, Status, Worker};
+use hatchery_ipc::status::{
+    Agent, Handovers, Losses, Master as MasterStatus, Pressure, Status, Worker,
+};
 use hatchery_supervisor::{Instance, Role, Slot, State};
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::proc;
@@ -46,6 +48,10 @@ impl Master {
             workers,
             workers_wanted: self.supervisor.workers_wanted(),
             alarms: self.alarms(),
+            losses: Losses::default(),
+            handovers: Handovers::default(),
+            pressure: Pressure::default(),
+            orphans: Vec::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hatchery_ipc::child::{PACKET_MAX, ToChild, Welcome, decode};
+use hatchery_ipc::child::{PACKET_MAX, ToChild, VERSION_MIN, Welcome, decode};
 use hatchery_ipc::environment as names;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::{memfd, packet, process};
@@ -134,7 +134,10 @@ impl Child {
             drain_timeout: Duration::from_millis(welcome.drain_timeout_ms),
             moments,
             bells,
-            control: Arc::new(Control::new(control)),
+            control: Arc::new(Control::new(
+                control,
+                variables.optional(names::PROTOCOL)?.unwrap_or(VERSION_MIN),
+            )),
         })
     }
 }

@@ -22,6 +22,8 @@ const ORPHAN_DRAIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Control {
     socket: OwnedFd,
+    /// The newest version of the protocol that the master speaks.
+    protocol: u8,
     is_orphan: AtomicBool,
 }
 
@@ -36,16 +38,17 @@ pub(super) trait Duty: Send + 'static {
 }
 
 impl Control {
-    pub(super) fn new(socket: OwnedFd) -> Self {
+    pub(super) fn new(socket: OwnedFd, protocol: u8) -> Self {
         Self {
             socket,
+            protocol,
             is_orphan: AtomicBool::new(false),
         }
     }
 
     /// Tells the master something. Never blocks: a master that reads nothing is not to hang us.
     pub(super) fn tell(&self, message: &ToMaster) -> io::Result<()> {
-        let bytes = encode(message).map_err(io::Error::other)?;
+        let bytes = encode(message, self.protocol).map_err(io::Error::other)?;
         packet::send(&self.socket, &bytes, &[], true)
     }
 
@@ -130,5 +133,13 @@ fn follow(message: &ToChild, mut fds: Vec<OwnedFd>, duty: &impl Duty) {
                 "listener {listener} to adopt did not come along"
             )),
         },
+        ToChild::HandOver
+        | ToChild::Inherit
+        | ToChild::Stack
+        | ToChild::Pressure { .. }
+        | ToChild::Serve { .. }
+        | ToChild::Keep { .. } => {
+            complain(format_args!("nobody here follows {message:?}"));
+        }
     }
 }

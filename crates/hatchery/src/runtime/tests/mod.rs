@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Path as PathOf, State};
 use axum::routing::get;
-use hatchery_ipc::child::{PACKET_MAX, ToChild, ToMaster, Welcome, decode, encode};
+use hatchery_ipc::child::{
+    PACKET_MAX, ToChild, ToMaster, VERSION, VERSION_MIN, Welcome, decode, encode,
+};
 use hatchery_ipc::environment as names;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::signals::Signal;
@@ -119,7 +121,13 @@ impl Plan {
             },
         });
         let fds = [page_fd.as_fd(), config.as_fd()];
-        packet::send(&control, &encode(&welcome).unwrap(), &fds, true).unwrap();
+        packet::send(
+            &control,
+            &encode(&welcome, VERSION_MIN).unwrap(),
+            &fds,
+            true,
+        )
+        .unwrap();
 
         let (stderr, stderr_in) = std::io::pipe().unwrap();
         let theirs = self.control.unwrap_or(theirs);
@@ -180,7 +188,7 @@ impl Run {
     fn tell(&self, message: &ToChild, fds: &[std::os::fd::BorrowedFd<'_>]) {
         packet::send(
             self.control.as_ref().unwrap(),
-            &encode(message).unwrap(),
+            &encode(message, VERSION).unwrap(),
             fds,
             true,
         )
