@@ -18,6 +18,8 @@ PEERS = ROOT / "bench" / "peers"
 # The baseline of every ratio is axum: it is what a reader would use otherwise.
 BASELINE = "axum"
 SERVERS = ("showcase", "hyper", "axum", "actix")
+# Another build of the showcase, to show what a change costs.
+FORMER = "former"
 
 START_SECONDS_MAX = 10.0
 STOP_SECONDS_MAX = 10.0
@@ -43,12 +45,13 @@ def default_workers():
     return len(os.sched_getaffinity(0))
 
 
-def build(servers):
-    """Builds what is asked for, in release mode; returns the executable of each server."""
-    programs = {}
+def build(servers, former=None):
+    """Builds what is asked for, in release mode; returns the executable of each server. `former`
+    is that of another build of the showcase."""
+    programs = {FORMER: str(former)} if former else {}
     if "showcase" in servers:
         programs.update(_cargo_build(ROOT, ["-p", "showcase"]))
-    if any(server != "showcase" for server in servers):
+    if any(server not in ("showcase", FORMER) for server in servers):
         programs.update(_cargo_build(PEERS, []))
     missing = [server for server in servers if server not in programs]
     if missing:
@@ -106,7 +109,8 @@ class Server:
         scratch = pathlib.Path(self._scratch.name)
         # A run directory of its own: a showcase that runs already is never touched.
         self._run_dir = str(scratch / "run")
-        if name == "showcase":
+        is_showcase = name in ("showcase", FORMER)
+        if is_showcase:
             arguments = ["start", "--listen", f"127.0.0.1:{self.port}"]
             arguments += ["--workers", str(workers), "--run-dir", self._run_dir]
         else:
@@ -115,7 +119,7 @@ class Server:
         self.started = time.monotonic()
         self._process = subprocess.Popen(
             [program, *arguments],
-            cwd=ROOT / "examples" / "showcase" if name == "showcase" else ROOT,
+            cwd=ROOT / "examples" / "showcase" if is_showcase else ROOT,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -143,7 +147,7 @@ class Server:
 
     def wait_for_pool(self):
         """Waits until every worker of a showcase is ready; a peer is whole when it answers."""
-        if self.name != "showcase":
+        if self.name not in ("showcase", FORMER):
             return
         command = [self._program, "status", "--json", "--run-dir", self._run_dir]
         limit = time.monotonic() + START_SECONDS_MAX
