@@ -26,6 +26,8 @@ pub struct Interest {
     pub readable: bool,
     /// A write would not block.
     pub writable: bool,
+    /// An exceptional condition has come (`POLLPRI`: a pressure trigger fires).
+    pub urgent: bool,
     /// Disarm after one event, until [`Epoll::modify`] arms it again.
     pub oneshot: bool,
 }
@@ -35,18 +37,28 @@ impl Interest {
     pub const READ: Self = Self {
         readable: true,
         writable: false,
+        urgent: false,
         oneshot: false,
     };
     /// Wait for writing only, until deleted.
     pub const WRITE: Self = Self {
         readable: false,
         writable: true,
+        urgent: false,
         oneshot: false,
     };
     /// Wait for either, until deleted.
     pub const READ_WRITE: Self = Self {
         readable: true,
         writable: true,
+        urgent: false,
+        oneshot: false,
+    };
+    /// Wait for an exceptional condition only, until deleted.
+    pub const URGENT: Self = Self {
+        readable: false,
+        writable: false,
+        urgent: true,
         oneshot: false,
     };
 
@@ -54,6 +66,7 @@ impl Interest {
         let mut flags = epoll::EventFlags::empty();
         flags.set(epoll::EventFlags::IN, self.readable);
         flags.set(epoll::EventFlags::OUT, self.writable);
+        flags.set(epoll::EventFlags::PRI, self.urgent);
         flags.set(epoll::EventFlags::ONESHOT, self.oneshot);
         flags
     }
@@ -68,6 +81,8 @@ pub struct Ready {
     pub readable: bool,
     /// A write would not block.
     pub writable: bool,
+    /// What [`Interest::urgent`] waited for.
+    pub urgent: bool,
     /// The other side is gone or the descriptor has failed; data may still wait before the end.
     pub hangup: bool,
 }
@@ -148,6 +163,7 @@ fn from_event(event: epoll::Event) -> Ready {
         token: data.u64(),
         readable: flags.contains(epoll::EventFlags::IN),
         writable: flags.contains(epoll::EventFlags::OUT),
+        urgent: flags.contains(epoll::EventFlags::PRI),
         hangup: flags.intersects(epoll::EventFlags::HUP | epoll::EventFlags::ERR),
     }
 }
@@ -186,6 +202,7 @@ mod tests {
             token: 7,
             readable: true,
             writable: false,
+            urgent: false,
             hangup: false,
         };
         assert_eq!(ready, [event]);
@@ -199,6 +216,7 @@ mod tests {
                 token: 8,
                 readable: false,
                 writable: true,
+                urgent: false,
                 hangup: false
             }]
         );

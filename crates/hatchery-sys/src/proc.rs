@@ -1,9 +1,12 @@
-//! What `/proc` and the control groups tell: memory of a process, processors there are to use.
+//! What `/proc` and the control groups tell: memory of a process, processors there are to use,
+//! how short memory is.
 
 use std::io;
 use std::path::Path;
 
+mod cgroup;
 mod cpu;
+pub mod pressure;
 
 pub use cpu::{available_cpus, cpu_num};
 

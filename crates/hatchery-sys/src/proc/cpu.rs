@@ -2,12 +2,11 @@
 //!
 //! A container on a machine of 64 processors often has a quota of two: starting 64 workers there
 //! makes each of them slow. The limits are looked for where they can be: the affinity mask, and the
-//! bandwidth quotas of the control groups (version 2 and 1) from our own up to the root. In a
-//! container the path that `/proc/self/cgroup` tells often is not there; its own limit is then at
-//! the root it sees, which the walk ends with.
+//! bandwidth quotas of the control groups (version 2 and 1) from our own up to the root.
 
-use std::path::{Component, Path};
+use std::path::Path;
 
+use super::cgroup::{self, Group, Version};
 use super::read;
 
 /// Fewer workers than this are not started by default: one that blocks would be too much missed.
@@ -22,8 +21,7 @@ pub fn cpu_num() -> u32 {
 
 /// The processors that this process may use, at least 1; a fraction of a quota counts as one more.
 pub fn available_cpus() -> u32 {
-    let quota = read(Path::new("/proc/self/cgroup"))
-        .and_then(|groups| quota_cpus(&groups, Path::new("/sys/fs/cgroup")));
+    let quota = quota_cpus(&cgroup::own("cpu", Path::new("/")));
     let affinity = affinity_cpus();
     quota.map_or(affinity, |quota| quota.min(affinity)).max(1)
 }
@@ -38,48 +36,13 @@ fn affinity_cpus() -> u32 {
 }
 
 /// The smallest quota among our groups and those above, in whole processors; `None` without one.
-///
-/// `groups` are the lines of `/proc/self/cgroup`, `root` is where the hierarchies are mounted.
-fn quota_cpus(groups: &str, root: &Path) -> Option<u32> {
+fn quota_cpus(groups: &[Group]) -> Option<u32> {
     groups
-        .lines()
-        .filter_map(|line| group_quota(line, root))
-        .min()
-}
-
-fn group_quota(line: &str, root: &Path) -> Option<u32> {
-    let mut fields = line.splitn(3, ':');
-    let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-    let path = Path::new(path);
-    if number == "0" && controllers.is_empty() {
-        // The second is where systems with both versions put it.
-        let mounts = [root.to_owned(), root.join("unified")];
-        let quotas = mounts
-            .iter()
-            .filter_map(|mount| walk_up(mount, path, quota_v2));
-        return quotas.min();
-    }
-    if !controllers.split(',').any(|controller| controller == "cpu") {
-        return None;
-    }
-    let mounts = [root.join(controllers), root.join("cpu")];
-    mounts
         .iter()
-        .filter_map(|mount| walk_up(mount, path, quota_v1))
-        .min()
-}
-
-/// The smallest quota from `group` below `mount` up to `mount` itself.
-fn walk_up(mount: &Path, group: &Path, quota: fn(&Path) -> Option<u32>) -> Option<u32> {
-    // A group outside of what we see is written with `..`, which must not lead elsewhere.
-    let inside = group
-        .components()
-        .all(|part| !matches!(part, Component::ParentDir));
-    let group = if inside { group } else { Path::new("/") };
-    let group = group.strip_prefix("/").unwrap_or(group);
-    group
-        .ancestors()
-        .filter_map(|group| quota(&mount.join(group)))
+        .filter_map(|group| match group.version {
+            Version::V1 => quota_v1(&group.path),
+            Version::V2 => quota_v2(&group.path),
+        })
         .min()
 }
 
@@ -221,7 +184,7 @@ mod tests {
                 std::fs::write(path, text).unwrap();
             }
             assert_eq!(
-                quota_cpus(groups, root.path()),
+                quota_cpus(&cgroup::groups(groups, "cpu", root.path())),
                 *cpus,
                 "{groups:?} {files:?}"
             );
