@@ -21,6 +21,7 @@ pub const EVENTS_MAX: usize = 128;
 
 /// What to wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the kernel's flags")]
 pub struct Interest {
     /// Data, a connection, or an end of file is there to be read.
     pub readable: bool,
@@ -74,6 +75,7 @@ impl Interest {
 
 /// One descriptor that became ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the kernel's flags")]
 pub struct Ready {
     /// The token that the descriptor was added with.
     pub token: u64,
