@@ -1,7 +1,7 @@
 //! Each kernel event, told to the supervisor.
 
 use hatchery_ipc::child::ToMaster;
-use hatchery_supervisor::{Command, Event, ExitStatus, InstanceId, State};
+use hatchery_supervisor::{Accepted, Command, Event, ExitStatus, InstanceId, State};
 use hatchery_sys::epoll::Ready;
 use hatchery_sys::process::{self, Exit};
 use hatchery_sys::signals::Signal;
@@ -214,7 +214,10 @@ impl Master {
                 let result = result.map(|release| {
                     let policy = release.settings.policy(hatchery_sys::proc::cpu_num());
                     self.releases.insert(generation, release);
-                    policy
+                    Accepted {
+                        policy,
+                        upgrade: false,
+                    }
                 });
                 self.tell(Event::Checked { generation, result });
             }

@@ -46,6 +46,10 @@ impl Master {
                 Action::Signal { instance, signal } => self.signal(instance, signal),
                 Action::Steer { slots } => self.steer(&slots),
                 Action::Check { generation } => self.check(Purpose::Reload(generation)),
+                // No verb asks for it yet.
+                Action::Upgrade => self.tell(Event::Upgraded {
+                    result: Err("this master cannot replace its own image".into()),
+                }),
                 Action::Forget { generation } => drop(self.releases.remove(&generation)),
                 Action::Reply { request, result } => {
                     let result = result.map_err(|reason| {

@@ -1,4 +1,6 @@
-//! Runs the seeded simulator: `simulate [--seed S] [--hours H] [--verbose]`.
+//! Runs the seeded simulator: `simulate [--seed S] [--hours H] [--restores] [--verbose]`.
+//!
+//! With `--restores` the supervisor's state is written and read back at random moments.
 //!
 //! Prints the seed, the trace's hash, the faults injected by kind, what the rules did, and the
 //! simulated time per second. Exits with 1 when a checker found something, with the command that
@@ -13,7 +15,7 @@ mod simulator;
 use simulator::Simulation;
 
 fn main() -> ExitCode {
-    let (mut seed, mut hours, mut verbose) = (1, 100, false);
+    let (mut seed, mut hours, mut restores, mut verbose) = (1, 100, false, false);
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut number = |into: &mut u64| match args.next().map(|value| value.parse()) {
@@ -26,6 +28,10 @@ fn main() -> ExitCode {
         let understood = match arg.as_str() {
             "--seed" => number(&mut seed),
             "--hours" => number(&mut hours),
+            "--restores" => {
+                restores = true;
+                true
+            }
             "--verbose" => {
                 verbose = true;
                 true
@@ -33,12 +39,12 @@ fn main() -> ExitCode {
             _ => false,
         };
         if !understood {
-            eprintln!("usage: simulate [--seed S] [--hours H] [--verbose]");
+            eprintln!("usage: simulate [--seed S] [--hours H] [--restores] [--verbose]");
             return ExitCode::from(2);
         }
     }
     let began = Instant::now();
-    let outcome = Simulation::run(seed, hours, verbose);
+    let outcome = Simulation::run(seed, hours, restores, verbose);
     let seconds = began.elapsed().as_secs_f64();
 
     println!("seed            {}", outcome.seed);

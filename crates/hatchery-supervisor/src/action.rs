@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::ExitStatus;
 use crate::ids::{Generation, InstanceId, RequestId, Role, Slot};
 
@@ -51,6 +53,9 @@ pub enum Action {
         /// The new generation.
         generation: Generation,
     },
+    /// Replace the master's own image by the executable on disk, in place; answer with `Upgraded`.
+    /// No reload or scale is under way meanwhile; processes come and go as ever.
+    Upgrade,
     /// No instance runs or will run this generation: its files can be closed.
     Forget {
         /// Which generation.
@@ -93,7 +98,7 @@ pub enum Signal {
 ///    ▼           ▼           ▼
 /// Stopping ──────┴───────────┴──► Exited
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum State {
     /// Asked for or spawned; has not said *ready*.
     Starting,
@@ -124,7 +129,7 @@ impl State {
 }
 
 /// The state of the whole pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Phase {
     /// The first start: a failure now ends the master.
     Starting,
@@ -152,7 +157,7 @@ impl Phase {
 }
 
 /// Why an instance was ended or ended by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Reason {
     /// It never became ready: exit, time-out or spawn failure.
     Boot,
@@ -260,7 +265,7 @@ pub enum Report {
 }
 
 /// Conditions that people should look at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Alarm {
     /// The pool's crash budget is spent: restarts are probes now.
     CrashBudget {

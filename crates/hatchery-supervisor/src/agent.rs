@@ -3,19 +3,22 @@
 //! Policy table, *agent death*: replaced with the same back-off as a slot; traffic never stops for
 //! it. Because there are never two, it is replaced only after the old one is reaped.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Reason, State};
 use crate::crash::Backoff;
 use crate::ids::{Generation, InstanceId, Role};
 use crate::supervisor::{Life, Supervisor};
 
 /// What is known about the agent's place.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AgentState {
     /// The agent, in whatever state, until it is reaped.
     pub(crate) current: Option<InstanceId>,
     /// What it should run; one of another generation is replaced.
     pub(crate) generation: Generation,
     /// Failures in a row and the pause after them; not part of the pool's budget.
+    #[serde(default)]
     pub(crate) backoff: Backoff,
 }
 

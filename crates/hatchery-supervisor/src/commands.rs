@@ -1,5 +1,7 @@
 //! What people ask for: one thing at a time, in order, each answered exactly once.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::Action;
 use crate::event::Command;
 use crate::ids::RequestId;
@@ -8,8 +10,8 @@ use crate::supervisor::{Life, Supervisor};
 /// Requests that may wait at one time; more are refused.
 const WAITING_MAX: usize = 256;
 
-/// What waits for the present reload or scale to end.
-#[derive(Clone, Debug)]
+/// What waits for the present reload, scale or upgrade to end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Pending {
     /// One reload answers all of these: it picks up whatever is on disk when it begins.
     Reload(Vec<RequestId>),
@@ -17,6 +19,8 @@ pub(crate) enum Pending {
     Scale(RequestId, u32),
     /// `scale +N` or `-N`.
     ScaleBy(RequestId, i32),
+    /// One upgrade answers all of these.
+    Upgrade(Vec<RequestId>),
     /// A new configuration wants so many.
     Workers(u32),
 }
@@ -36,6 +40,7 @@ impl Supervisor {
         match command {
             Command::Stop { fast } => self.stop(request, fast),
             Command::Reload => self.queue_reload(request),
+            Command::Upgrade => self.queue_upgrade(request),
             Command::Scale { workers } => self.queue(Pending::Scale(request, workers)),
             Command::ScaleBy { delta } => self.queue(Pending::ScaleBy(request, delta)),
         }
@@ -46,7 +51,7 @@ impl Supervisor {
             .pending
             .iter()
             .map(|pending| match pending {
-                Pending::Reload(requests) => requests.len(),
+                Pending::Reload(requests) | Pending::Upgrade(requests) => requests.len(),
                 _ => 1,
             })
             .sum();
@@ -69,9 +74,20 @@ impl Supervisor {
         }
     }
 
+    fn queue_upgrade(&mut self, request: RequestId) {
+        let follow_up = self.pending.iter_mut().find_map(|pending| match pending {
+            Pending::Upgrade(requests) => Some(requests),
+            _ => None,
+        });
+        match follow_up {
+            Some(requests) => requests.push(request),
+            None => self.queue(Pending::Upgrade(vec![request])),
+        }
+    }
+
     /// Begins what waits, when nothing is under way.
     pub(crate) fn run_commands(&mut self) {
-        while self.reload.is_none() && self.scale.is_none() {
+        while self.reload.is_none() && self.scale.is_none() && self.upgrade.is_none() {
             let Some(pending) = self.pending.pop_front() else {
                 return;
             };
@@ -82,6 +98,7 @@ impl Supervisor {
                     let workers = self.wanted.saturating_add_signed(delta).max(1);
                     self.scale_to(Some(request), workers);
                 }
+                Pending::Upgrade(requests) => self.start_upgrade(requests, None),
                 Pending::Workers(workers) => self.scale_to(None, workers),
             }
         }
@@ -90,12 +107,13 @@ impl Supervisor {
     /// Answers everything that is under way or waits, because the pool ends.
     pub(crate) fn refuse_all_commands(&mut self, why: &str) {
         self.drop_reload(why);
+        self.drop_upgrade(why);
         if let Some(scale) = self.scale.take() {
             self.reply_to(scale.request, Err(why.to_owned()));
         }
         for pending in std::mem::take(&mut self.pending) {
             let requests = match pending {
-                Pending::Reload(requests) => requests,
+                Pending::Reload(requests) | Pending::Upgrade(requests) => requests,
                 Pending::Scale(request, _) | Pending::ScaleBy(request, _) => vec![request],
                 Pending::Workers(_) => Vec::new(),
             };

@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Action, Alarm, Report, State};
 use crate::ids::{InstanceId, Role, Slot};
 use crate::policy::Policy;
@@ -21,7 +23,8 @@ const JITTER_PERCENT: u32 = 20;
 const DOUBLINGS_MAX: u32 = 20;
 
 /// Failures in a row, and the pause after them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Backoff {
     /// Failures since the last healthy run.
     pub(crate) failures: u32,
@@ -54,7 +57,8 @@ pub(crate) fn delay(policy: &Policy, rng: &mut Rng, doublings: u32) -> Duration 
 }
 
 /// The pool's crash budget.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Budget {
     /// Crash restarts inside the window, oldest first; no longer than the budget allows plus the
     /// probes of one window.
@@ -64,7 +68,7 @@ pub(crate) struct Budget {
 }
 
 /// The mode in which waiting slots start one at a time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Probing {
     /// Restarts in the window when it began.
     restarts: u32,

@@ -74,8 +74,14 @@ pub enum Event {
     Checked {
         /// Which generation was checked.
         generation: Generation,
-        /// The policy that the new configuration asks for, or why it is refused.
-        result: Result<Policy, String>,
+        /// What the release asks for, or why it is refused.
+        result: Result<Accepted, String>,
+    },
+    /// The answer to [`Upgrade`](crate::Action::Upgrade): from the new image of the master when it
+    /// runs, otherwise from the one that goes on.
+    Upgraded {
+        /// What the master runs now, in one line; or why it runs what it did.
+        result: Result<String, String>,
     },
     /// Somebody asks for something; answered by exactly one [`Reply`](crate::Action::Reply).
     Command {
@@ -86,11 +92,22 @@ pub enum Event {
     },
 }
 
+/// A release that passed the preflight.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The policy that its configuration asks for.
+    pub policy: Policy,
+    /// Whether the master itself runs another executable and is to follow when all else has.
+    pub upgrade: bool,
+}
+
 /// What people (and signals) can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Replace all instances by ones of the release and configuration now on disk.
     Reload,
+    /// Replace the master's own image by the executable now on disk; nobody else notices.
+    Upgrade,
     /// Make the pool this large; at least 1.
     Scale {
         /// Workers wanted.

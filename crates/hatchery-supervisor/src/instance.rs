@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Action, Reason, Report, State};
 use crate::ids::{Generation, InstanceId, Role};
 use crate::policy::Policy;
@@ -13,7 +15,7 @@ use crate::time::Time;
     clippy::struct_excessive_bools,
     reason = "each notes that one thing has happened, in any combination"
 )]
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Instance {
     /// Its number.
     pub id: InstanceId,
@@ -47,18 +49,25 @@ pub struct Instance {
     /// When it is old enough to be recycled.
     pub(crate) lifetime_at: Option<Time>,
     /// Consecutive memory samples above the soft limit.
+    #[serde(default)]
     pub(crate) over_soft: u32,
     /// What the last of them measured, bytes.
+    #[serde(default)]
     pub(crate) memory_bytes: u64,
     /// Whether it has had a memory sample at all.
+    #[serde(default)]
     pub(crate) sampled: bool,
     /// Whether its predecessor was recycled for memory.
+    #[serde(default)]
     pub(crate) memory_heir: bool,
     /// Whether its fast leak was told.
+    #[serde(default)]
     pub(crate) leak_told: bool,
     /// Whether it was told that the pool is up.
+    #[serde(default)]
     pub(crate) told_ready: bool,
     /// Its `Exited` is being handled: nothing may be asked of it any more.
+    #[serde(default)]
     pub(crate) gone: bool,
 }
 

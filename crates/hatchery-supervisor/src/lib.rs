@@ -34,6 +34,8 @@
 //! - Call at `next_deadline` with `Event::Timer`. A gap of more than two heartbeat intervals is
 //!   taken for a sleep of the master, which no instance is punished for.
 //! - `Action::Finish` is the last action; every child is reaped then.
+//! - The [`Supervisor`] can be serialised whenever all actions are polled, and goes on after that,
+//!   in this process or another image of it, as if nothing had happened.
 //!
 //! # Modules
 //!
@@ -45,7 +47,7 @@
 //! | `clock`, `heartbeat` | deadlines, the master's sleep; suspicion, stand-ins, hangs |
 //! | `crash`, `agent` | back-off and the pool's crash budget; the one agent |
 //! | `recycle`, `memory` | planned replacement for age and for memory |
-//! | `commands`, `reload`, `scale`, `stop` | what people ask for |
+//! | `commands`, `reload`, `scale`, `upgrade`, `stop` | what people ask for |
 //! | `steer` | the receiving slots and the phase that follow from the states |
 
 mod action;
@@ -72,10 +74,11 @@ mod steer;
 mod stop;
 mod supervisor;
 mod time;
+mod upgrade;
 mod view;
 
 pub use action::{Action, Alarm, Phase, Reason, Report, Signal, State};
-pub use event::{Command, Event, ExitStatus};
+pub use event::{Accepted, Command, Event, ExitStatus};
 pub use ids::{Generation, InstanceId, RequestId, Role, Slot};
 pub use instance::Instance;
 pub use policy::Policy;

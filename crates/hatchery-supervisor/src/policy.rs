@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Every limit that the supervisor applies. `Policy::default()` is what production should start
 /// from; each field is a key of the configuration's `[cluster]` table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Policy {
     /// Workers wanted, at least 1.
     pub workers: u32,

@@ -4,13 +4,15 @@
 //! between recycles caused by lifetime. Memory comes before lifetime, waits for no spacing and is
 //! allowed in a pool that is not whole.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Reason, State};
 use crate::ids::{InstanceId, Slot};
 use crate::slot::Purpose;
 use crate::supervisor::Supervisor;
 
 /// The recycle under way, until the new one is ready and the old one drains.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Recycle {
     slot: Slot,
     old: InstanceId,

@@ -5,30 +5,37 @@
 //! end stops the new ones and keeps the old generation. Between the canary and the batches the
 //! agent is replaced, so that a release whose agent does not start is found early.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Action, Reason, Report, State};
 use crate::commands::Pending;
+use crate::event::Accepted;
 use crate::ids::{Generation, InstanceId, RequestId, Slot};
 use crate::policy::Policy;
 use crate::slot::Purpose;
 use crate::supervisor::Supervisor;
 
 /// The reload under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Reload {
     /// What the new instances run.
     pub(crate) generation: Generation,
     /// What the new configuration asks for; the present policy until it is checked.
     pub(crate) policy: Policy,
     requests: Vec<RequestId>,
+    /// The master follows when everything else has.
+    #[serde(default)]
+    upgrade: bool,
     stage: Stage,
     /// The slots being replaced now.
     batch: Vec<Slot>,
     /// A new instance has served or replaced the agent: undoing takes time.
+    #[serde(default)]
     touched: bool,
 }
 
 /// How far a reload is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Stage {
     Checking,
     Canary,
@@ -48,6 +55,7 @@ impl Supervisor {
             generation,
             policy: self.policy.clone(),
             requests,
+            upgrade: false,
             stage: Stage::Checking,
             batch: Vec::new(),
             touched: false,
@@ -56,7 +64,7 @@ impl Supervisor {
     }
 
     /// The preflight's result.
-    pub(crate) fn checked(&mut self, generation: Generation, result: Result<Policy, String>) {
+    pub(crate) fn checked(&mut self, generation: Generation, result: Result<Accepted, String>) {
         let Some(reload) = &mut self.reload else {
             return;
         };
@@ -64,8 +72,9 @@ impl Supervisor {
             return;
         }
         match result {
-            Ok(policy) => {
-                reload.policy = policy;
+            Ok(accepted) => {
+                reload.policy = accepted.policy;
+                reload.upgrade = accepted.upgrade;
                 reload.stage = Stage::Canary;
                 self.changes += 1;
                 self.cancel_recycle(Reason::Reload);
@@ -228,8 +237,12 @@ impl Supervisor {
             reload.generation,
             crate::scale::workers_line(self.wanted)
         );
-        for request in reload.requests {
-            self.reply(request, Ok(line.clone()));
+        if reload.upgrade {
+            self.start_upgrade(reload.requests, Some(line));
+        } else {
+            for request in reload.requests {
+                self.reply(request, Ok(line.clone()));
+            }
         }
         if self.policy.workers != workers_before {
             self.pending

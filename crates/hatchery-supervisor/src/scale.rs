@@ -3,6 +3,8 @@
 //! Up: new slots start together; the answer comes when all are ready, or when one fails (the
 //! target stays, back-off goes on). Down: the highest slots are steered away from and drained.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Reason, State};
 use crate::ids::{InstanceId, RequestId, Slot};
 use crate::slot::{Purpose, SlotState};
@@ -12,7 +14,7 @@ use crate::supervisor::Supervisor;
 pub(crate) const WORKERS_MAX: u32 = 1024;
 
 /// A scale up under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Scale {
     pub(crate) request: Option<RequestId>,
     /// Workers before it.

@@ -1,5 +1,7 @@
 //! A worker's place in the pool and the processes that fill it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Alarm, State};
 use crate::crash::Backoff;
 use crate::ids::{Generation, InstanceId, Role, Slot};
@@ -11,7 +13,7 @@ use crate::time::Time;
 const RETIRED_MAX: usize = 2;
 
 /// Why a slot's incoming instance was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Purpose {
     /// The slot has nobody.
     Fill,
@@ -26,27 +28,34 @@ pub(crate) enum Purpose {
 }
 
 /// What a slot is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct SlotState {
     /// Who serves: was ready and was not asked to leave.
     pub(crate) current: Option<InstanceId>,
     /// Who is to serve next, starting or (in a reload's batch) ready.
     pub(crate) incoming: Option<(InstanceId, Purpose)>,
     /// Who is on the way out, oldest first: draining, stopping, or suspect with a successor.
+    #[serde(default)]
     pub(crate) retired: Vec<InstanceId>,
     /// What unplanned starts run: a slot not yet promoted in a reload keeps the old one.
     pub(crate) generation: Generation,
     /// Failures in a row and the pause after them.
+    #[serde(default)]
     pub(crate) backoff: Backoff,
     /// The next start is the answer to a crash and counts in the pool's budget.
+    #[serde(default)]
     pub(crate) crashed: bool,
     /// Stand-ins sent away one after the other, their suspect having recovered.
+    #[serde(default)]
     pub(crate) flaps: u32,
     /// When the last of them was.
+    #[serde(default)]
     pub(crate) flapped_at: Time,
     /// When its last instance was started.
+    #[serde(default)]
     pub(crate) last_start: Time,
     /// The next instance follows one that was recycled for memory.
+    #[serde(default)]
     pub(crate) memory_heir: bool,
     /// The alarm about its present worker's leak.
     pub(crate) leak: Option<Alarm>,

@@ -3,12 +3,14 @@
 //! Workers drain in parallel, so that the stop takes no longer than the slowest of them; the agent
 //! stays until they are gone because they may need it. A fast stop kills at once.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Action, Reason, State};
 use crate::ids::{InstanceId, RequestId, Role};
 use crate::supervisor::{Life, Supervisor};
 
 /// Why the master's work ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ending {
     /// Somebody asked for it.
     Stop,

@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::{Action, Alarm, Phase, State};
 use crate::agent::AgentState;
 use crate::commands::Pending;
@@ -22,13 +24,14 @@ use crate::scale::{Scale, WORKERS_MAX};
 use crate::slot::SlotState;
 use crate::stop::Ending;
 use crate::time::Time;
+use crate::upgrade::Upgrade;
 
 /// Rounds in which the rules settle after one event. A reload of 1024 slots that are all ready
 /// would need one for each batch; what is left is done at the next tick.
 const ROUNDS_MAX: u32 = 64;
 
 /// Where the master is in its life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Life {
     New,
     Starting,
@@ -38,7 +41,10 @@ pub(crate) enum Life {
 }
 
 /// The state machine. See the [crate's documentation](crate) for how to drive it.
-#[derive(Debug)]
+///
+/// It is its own snapshot: serialised when every action has been polled, it goes on from there.
+/// What an older image has not written gets the value that means *nothing yet*.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Supervisor {
     pub(crate) policy: Policy,
     pub(crate) rng: Rng,
@@ -58,28 +64,39 @@ pub struct Supervisor {
     pub(crate) next_instance: u64,
     pub(crate) slots: BTreeMap<Slot, SlotState>,
     pub(crate) agent: AgentState,
+    #[serde(default)]
     pub(crate) budget: Budget,
     pub(crate) recycle: Option<Recycle>,
     pub(crate) last_lifetime_recycle: Option<Time>,
     pub(crate) reload: Option<Reload>,
     pub(crate) scale: Option<Scale>,
+    pub(crate) upgrade: Option<Upgrade>,
+    #[serde(default)]
     pub(crate) pending: VecDeque<Pending>,
+    #[serde(default)]
     pub(crate) stop_requests: Vec<RequestId>,
     /// Memory limits found too low for a generation, as the alarms that told so.
+    #[serde(default)]
     pub(crate) limits_off: Vec<Alarm>,
     /// The slots told by the last `Steer`.
+    #[serde(default)]
     pub(crate) steered: Vec<Slot>,
 
     /// What the shell has yet to do.
+    #[serde(skip)]
     pub(crate) actions: VecDeque<Action>,
     /// Drains of this event: they follow the `Steer` that they depend on.
+    #[serde(skip)]
     pub(crate) drains: Vec<Action>,
     /// Answers of this event: they follow what makes them true.
+    #[serde(skip)]
     pub(crate) replies: Vec<Action>,
+    #[serde(skip)]
     pub(crate) finish: Option<Action>,
     /// The next time at which some rule wants to look again.
     pub(crate) wake: Option<Time>,
     /// Counts changes, so that settling knows its end.
+    #[serde(default)]
     pub(crate) changes: u64,
 }
 
@@ -112,6 +129,7 @@ impl Supervisor {
             last_lifetime_recycle: None,
             reload: None,
             scale: None,
+            upgrade: None,
             pending: VecDeque::new(),
             stop_requests: Vec::new(),
             limits_off: Vec::new(),
@@ -123,6 +141,12 @@ impl Supervisor {
             wake: None,
             changes: 0,
         }
+    }
+
+    /// Numbers instances from above this one, which another master has given. For the time before
+    /// [`Event::Start`]; smaller numbers than the present ones change nothing.
+    pub fn number_above(&mut self, last: InstanceId) {
+        self.next_instance = self.next_instance.max(last.0.saturating_add(1));
     }
 
     /// Takes what happened. `now` must not run backwards (if it does, the last time counts).
@@ -204,6 +228,7 @@ impl Supervisor {
             Event::Memory { instance, bytes } => self.memory(instance, bytes),
             Event::Exited { instance, status } => self.exited(instance, Some(status)),
             Event::Checked { generation, result } => self.checked(generation, result),
+            Event::Upgraded { result } => self.upgraded(&result),
             Event::Command { request, command } => self.command(request, command),
         }
     }

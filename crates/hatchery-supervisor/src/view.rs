@@ -79,6 +79,11 @@ impl Supervisor {
         u32::try_from(ready).unwrap_or(u32::MAX)
     }
 
+    /// Whether an [`Upgrade`](crate::Action::Upgrade) waits for its answer and is still wanted.
+    pub const fn is_upgrading(&self) -> bool {
+        self.upgrade.is_some()
+    }
+
     /// The slots told by the last `Steer`.
     pub fn steered(&self) -> &[Slot] {
         &self.steered

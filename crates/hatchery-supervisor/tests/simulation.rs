@@ -21,7 +21,7 @@ fn no_checker_objects_in_ten_thousand_hours() {
             if seed >= SEEDS {
                 return outcomes;
             }
-            outcomes.push(Simulation::run(seed, HOURS_EACH, false));
+            outcomes.push(Simulation::run(seed, HOURS_EACH, false, false));
         }
     };
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
@@ -69,9 +69,21 @@ fn no_checker_objects_in_ten_thousand_hours() {
     println!("{faults} faults, {forks} forks, {events} events");
 }
 
+/// What a re-exec of the master relies on: nobody can tell from what follows that the state was
+/// written and read back.
+#[test]
+fn a_state_that_is_written_and_read_back_goes_on_the_same() {
+    for seed in 0..24 {
+        let plain = Simulation::run(seed, 4, false, false);
+        let restored = Simulation::run(seed, 4, true, false);
+        assert_eq!(restored.violation, None, "seed {seed}");
+        assert_eq!(plain.trace_hash, restored.trace_hash, "seed {seed}");
+    }
+}
+
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let hash = |seed| Simulation::run(seed, 12, false).trace_hash;
+    let hash = |seed| Simulation::run(seed, 12, false, false).trace_hash;
     assert_eq!(hash(5), hash(5));
     assert_ne!(hash(5), hash(6));
 }

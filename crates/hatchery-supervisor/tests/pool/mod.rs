@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hatchery_supervisor::{
-    Action, Command, Event, ExitStatus, Generation, InstanceId, Policy, Reason, Report, RequestId,
-    Signal, Slot, State, Supervisor, Time,
+    Accepted, Action, Command, Event, ExitStatus, Generation, InstanceId, Policy, Reason, Report,
+    RequestId, Signal, Slot, State, Supervisor, Time,
 };
 
 pub(crate) const AGENT: InstanceId = InstanceId(1);
@@ -164,7 +164,10 @@ impl Pool {
     pub(crate) fn checked(&mut self, generation: u64, policy: Policy) {
         self.tell(Event::Checked {
             generation: Generation(generation),
-            result: Ok(policy),
+            result: Ok(Accepted {
+                policy,
+                upgrade: false,
+            }),
         });
     }
 

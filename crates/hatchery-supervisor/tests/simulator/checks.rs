@@ -92,7 +92,17 @@ impl Simulation {
                     self.fail("finished unasked");
                 }
             }
-            Action::Steer { .. } | Action::Check { .. } => {}
+            Action::Check { .. } => {
+                if self.upgrading || std::mem::replace(&mut self.checking, true) {
+                    self.fail("a reload begins while another or an upgrade is under way");
+                }
+            }
+            Action::Upgrade => {
+                if std::mem::replace(&mut self.upgrading, true) || self.checking {
+                    self.fail("an upgrade begins while another or a reload is under way");
+                }
+            }
+            Action::Steer { .. } => {}
         }
     }
 
@@ -287,6 +297,9 @@ impl Simulation {
             // Past a good start nothing but a stop ends the master.
             self.starting = false;
             self.start_may_fail &= self.supervisor.phase() == Phase::Stopping;
+        }
+        if self.supervisor.is_upgrading() && self.supervisor.phase() == Phase::Reloading {
+            self.fail("a reload goes on during an upgrade");
         }
         let wanted = self.supervisor.workers_wanted();
         self.explained.extend(self.known_wanted..wanted);

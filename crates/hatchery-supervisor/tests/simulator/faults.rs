@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use hatchery_supervisor::{Command, Event, ExitStatus, Generation, InstanceId, RequestId, Role};
+use hatchery_supervisor::{
+    Accepted, Command, Event, ExitStatus, Generation, InstanceId, RequestId, Role,
+};
 
 use super::model::{Boot, Happening, Process, Pulse, Release};
 use super::{FAULTS_MS, HOUR_MS, Simulation, ms};
@@ -47,6 +49,7 @@ impl Simulation {
                     result: *result,
                 });
             }
+            Happening::Upgraded => self.upgraded(),
             Happening::Fault => self.fault(),
             Happening::Calm => self.calm(),
             Happening::HourEnds => self.check_whole(),
@@ -214,7 +217,10 @@ impl Simulation {
             if self.dice.chance(15) {
                 policy.workers = u32::try_from(self.dice.range(1, 7)).unwrap_or(2);
             }
-            Ok(policy)
+            Ok(Accepted {
+                policy,
+                upgrade: self.faults_on && self.dice.chance(25),
+            })
         };
         if release != Release::Good {
             self.count(match release {
@@ -229,6 +235,22 @@ impl Simulation {
         let at_ms = self.now_ms + self.dice.range(50, 3_000);
         self.future
             .at(at_ms, Happening::Checked(generation, Box::new(result)));
+    }
+
+    /// The end of a re-exec: the new image goes on from what the former one wrote, or the former
+    /// one goes on.
+    fn upgraded(&mut self) {
+        if self.dice.chance(30) {
+            self.count("upgrade fails");
+            self.mail.push_back(Event::Upgraded {
+                result: Err("the state cannot be read".to_owned()),
+            });
+            return;
+        }
+        self.write_and_read_back();
+        self.mail.push_back(Event::Upgraded {
+            result: Ok("the master runs 2.0".to_owned()),
+        });
     }
 
     /// A release's n-th worker that crashes or hangs once it serves.
@@ -408,6 +430,11 @@ impl Simulation {
                     generation: Generation(1 << 40),
                     result: Err("nobody asked".to_owned()),
                 });
+                if !self.upgrading {
+                    self.tell(Event::Upgraded {
+                        result: Ok("nobody asked".to_owned()),
+                    });
+                }
                 self.tell(Event::Exited {
                     instance: InstanceId(1 << 40),
                     status: ExitStatus::Code(0),
@@ -427,7 +454,7 @@ impl Simulation {
     }
 
     fn command(&mut self) {
-        match self.dice.range(0, 19) {
+        match self.dice.range(0, 20) {
             0..7 => {
                 self.count("reload");
                 self.ask(Command::Reload);
@@ -459,6 +486,14 @@ impl Simulation {
                 self.ask(Command::ScaleBy { delta: -1 });
             }
             17 => {
+                self.count("upgrade");
+                self.ask(Command::Upgrade);
+                if self.dice.chance(30) {
+                    self.ask(Command::Upgrade);
+                    self.ask(Command::Reload);
+                }
+            }
+            18 => {
                 self.count("stop");
                 let fast = self.dice.chance(40);
                 self.stopping = true;

@@ -107,6 +107,11 @@ pub(crate) struct Simulation {
     crash_loop_until_ms: u64,
     asleep_until_ms: u64,
     slept_ms: u64,
+    /// A `Check` or an `Upgrade` waits for its answer.
+    checking: bool,
+    upgrading: bool,
+    /// When the state is written and read back, in runs that do so.
+    restores: Option<Dice>,
     stopping: bool,
     fast: bool,
     starting: bool,
@@ -128,10 +133,12 @@ pub(crate) struct Simulation {
 }
 
 impl Simulation {
-    /// Runs `hours` simulated hours under `seed`.
-    pub(crate) fn run(seed: u64, hours: u64, verbose: bool) -> Outcome {
+    /// Runs `hours` simulated hours under `seed`. With `restores` the state is written and read back
+    /// at random moments, which nothing that follows may tell.
+    pub(crate) fn run(seed: u64, hours: u64, restores: bool, verbose: bool) -> Outcome {
         let _replay = ReplayOnPanic(seed, hours);
         let mut simulation = Self::new(seed, hours, verbose);
+        simulation.restores = restores.then(|| Dice::new(!seed));
         for hour in 0..hours {
             simulation.plan_hour(hour * HOUR_MS);
         }
@@ -173,6 +180,9 @@ impl Simulation {
             crash_loop_until_ms: 0,
             asleep_until_ms: 0,
             slept_ms: 0,
+            checking: false,
+            upgrading: false,
+            restores: None,
             stopping: false,
             fast: false,
             starting: true,
@@ -210,6 +220,8 @@ impl Simulation {
         self.promoted = Generation(1);
         self.steered.clear();
         self.explained = (0..self.policy.workers).collect();
+        self.checking = false;
+        self.upgrading = false;
         self.stopping = false;
         self.fast = false;
         self.starting = true;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hatchery_supervisor::{ExitStatus, Generation, InstanceId, Policy, Role};
+use hatchery_supervisor::{Accepted, ExitStatus, Generation, InstanceId, Role};
 
 /// Whether a process does its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,8 @@ pub(crate) enum Happening {
     Hang(InstanceId),
     Recover(InstanceId),
     Leave(InstanceId),
-    Checked(Generation, Box<Result<Policy, String>>),
+    Checked(Generation, Box<Result<Accepted, String>>),
+    Upgraded,
     Fault,
     Calm,
     HourEnds,

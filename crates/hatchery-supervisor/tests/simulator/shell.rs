@@ -10,6 +10,9 @@ use super::{Simulation, ms};
 /// Memory of a worker that does not leak.
 const MODEST_BYTES: u64 = 100 << 20;
 
+/// Events after which the state is written and read back, in runs that do so.
+const RESTORES_PERCENT: u64 = 5;
+
 impl Simulation {
     /// One event to the supervisor, and all that follows from it.
     pub(super) fn tell(&mut self, event: Event) {
@@ -41,6 +44,25 @@ impl Simulation {
         if acted || !routine {
             self.check_pool();
         }
+        if let Some(dice) = &mut self.restores
+            && dice.chance(RESTORES_PERCENT)
+        {
+            self.write_and_read_back();
+        }
+    }
+
+    /// The supervisor as a later image of the master would find it.
+    pub(super) fn write_and_read_back(&mut self) {
+        let written = serde_json::to_string(&self.supervisor);
+        match written.and_then(|text| serde_json::from_str(&text)) {
+            Ok(supervisor) => {
+                let before = std::mem::replace(&mut self.supervisor, supervisor);
+                if format!("{before:?}") != format!("{:?}", self.supervisor) {
+                    self.fail("the state that was read back is another one");
+                }
+            }
+            Err(error) => self.fail(&format!("the state cannot be read back: {error}")),
+        }
     }
 
     fn note_told(&mut self, event: &Event) {
@@ -64,6 +86,8 @@ impl Simulation {
                     process.seen.over_hard = *bytes > self.policy.memory_hard;
                 }
             }
+            Event::Upgraded { .. } => self.upgrading = false,
+            Event::Checked { .. } => self.checking = false,
             Event::Command { request, .. } => {
                 self.open_requests.insert(*request);
             }
@@ -103,6 +127,10 @@ impl Simulation {
             Action::Signal { instance, signal } => self.signal(instance, signal),
             Action::Steer { slots } => self.steered = slots,
             Action::Check { generation } => self.check_release(generation),
+            Action::Upgrade => {
+                let at_ms = self.now_ms + self.dice.range(20, 3_000);
+                self.future.at(at_ms, Happening::Upgraded);
+            }
             Action::Report(report) => self.note_report(&report),
             Action::Finish { .. } => self.finished = true,
         }
