@@ -10,6 +10,7 @@ use hatchery_ipc::environment as env;
 use hatchery_supervisor::{Generation, InstanceId, Role, Time};
 use hatchery_sys::packet;
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::Recorder;
 use hatchery_sys::spawn::{Child, Spawn};
 
 use crate::lines::{Lines, Tail};
@@ -65,6 +66,9 @@ pub(crate) struct Process {
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
     pub(crate) page: StatsPage,
+    /// What it is doing, for when it dies or is silent.
+    #[allow(dead_code, reason = "exit reports read it")]
+    pub(crate) recorder: Recorder,
     /// The newest version of the protocol that the child has spoken; 1 until it says more.
     pub(crate) protocol: u8,
     /// For each serving loop, the last tick seen and when it last changed.
@@ -128,6 +132,7 @@ impl Template {
         set(env::GENERATION, spec.generation.to_string());
         set(env::PROTOCOL, child::VERSION.to_string());
         set(env::CONTROL_FD, control_fd(listeners).to_string());
+        set(env::RECORDER_FD, recorder_fd(listeners).to_string());
         if listeners > 0 {
             let names: Vec<_> = (0..listeners).map(|n| format!("listen{n}")).collect();
             set(env::LISTEN_FDS, listeners.to_string());
@@ -142,6 +147,11 @@ fn control_fd(listeners: usize) -> i32 {
     env::LISTEN_FDS_START + i32::try_from(listeners).unwrap_or(0)
 }
 
+/// The flight recorder follows the control socket.
+fn recorder_fd(listeners: usize) -> i32 {
+    control_fd(listeners) + 1
+}
+
 impl Process {
     /// Starts a child. Its welcome waits in the socket before it runs.
     pub(crate) fn start(
@@ -152,6 +162,7 @@ impl Process {
     ) -> io::Result<Self> {
         let (messages, theirs) = packet::pair()?;
         let (page, page_fd) = StatsPage::create()?;
+        let (recorder, recording) = Recorder::create()?;
         let welcome = child::encode(&ToChild::Welcome(welcome), child::VERSION_MIN)
             .map_err(io::Error::other)?;
         let attached = [page_fd.as_fd(), spec.release.config.as_fd()];
@@ -165,6 +176,7 @@ impl Process {
             (stdout_write.as_fd(), 1),
             (stderr_write.as_fd(), 2),
             (theirs.as_fd(), control_fd(listeners.len())),
+            (recording.as_fd(), recorder_fd(listeners.len())),
         ];
         fds.extend(listeners.iter().copied().zip(env::LISTEN_FDS_START..));
         let Child { pid, pidfd } = Spawn {
@@ -186,6 +198,7 @@ impl Process {
             stdout: Output::new(stdout),
             stderr: Output::new(stderr),
             page,
+            recorder,
             protocol: child::VERSION_MIN,
             ticks: Vec::new(),
         })

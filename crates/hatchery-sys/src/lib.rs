@@ -22,8 +22,10 @@ pub mod page;
 pub mod peer;
 pub mod proc;
 pub mod process;
+pub mod recorder;
 pub mod signals;
 pub mod spawn;
 
 mod cstrings;
+mod mapping;
 mod sockopt;
