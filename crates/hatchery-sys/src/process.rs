@@ -7,7 +7,7 @@
 //!   such handle, hence the order above;
 //! - a process's name (`comm`) is that of its main thread.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
@@ -196,13 +196,15 @@ pub fn take_fd(raw: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// Names the calling thread; called on the main thread, the process (`ps -o comm`, `top`).
+/// Names the process (`ps -o comm`, `top`), whichever thread calls.
 ///
 /// The kernel keeps 15 bytes: the rest is cut, at a character's boundary, and so is all after a NUL.
 pub fn set_name(name: &str) -> io::Result<()> {
     let name = name.split('\0').next().unwrap_or_default();
     let name = name.get(..name.floor_char_boundary(15)).unwrap_or_default();
-    Ok(rustix::thread::set_name(&CString::new(name)?)?)
+    // The system call would name the calling thread; this names the main one. The end of a C string
+    // goes along, so that an empty name is written at all.
+    std::fs::write("/proc/self/comm", format!("{name}\0"))
 }
 
 /// Replaces this process by the program at `path`; returns only if that failed.
@@ -265,7 +267,7 @@ mod tests {
         ];
         for (name, kept) in table {
             set_name(name).unwrap();
-            let comm = std::fs::read_to_string("/proc/thread-self/comm").unwrap();
+            let comm = std::fs::read_to_string("/proc/self/comm").unwrap();
             assert_eq!(comm.trim_end_matches('\n'), kept);
         }
     }

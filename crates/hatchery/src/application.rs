@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use crate::Package;
 use crate::config::{self, Config, ConfigError};
 use crate::runtime::{Moment, Moments};
 use crate::serve::Limits;
+use crate::{MemoryPressure, Package};
 
 /// Which process this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub enum Role {
 pub struct Identity {
     /// What it is there for.
     pub role: Role,
-    /// The worker's place in the pool, `0..workers`; a replacement keeps it. `None` for the agent.
+    /// The worker's place in the pool, `0..workers`; a replacement keeps it. `None` for the agent,
+    /// and for a spare until it is given one: who keeps the slot asks for it when it is needed.
     pub slot: Option<u32>,
     /// Unique for the life of the master; 0 with `--single`.
     pub instance: u64,
@@ -88,7 +89,11 @@ impl Application {
 
     /// Which process of the pool this is.
     pub fn identity(&self) -> Identity {
-        self.inner.identity
+        let slot = self.inner.identity.slot;
+        Identity {
+            slot: slot.or_else(|| self.inner.moments.slot.get().copied()),
+            ..self.inner.identity
+        }
     }
 
     /// One table of the effective configuration, as a type of the application's. Missing keys take
@@ -110,6 +115,11 @@ impl Application {
     /// a replacement, too.
     pub fn server_did_ready(&self) -> &Moment {
         &self.inner.moments.server_did_ready
+    }
+
+    /// How short memory is: what tells an application to trim its caches.
+    pub fn memory_pressure(&self) -> MemoryPressure {
+        self.inner.moments.pressure.clone()
     }
 
     pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {

@@ -29,6 +29,7 @@ mod cli;
 mod complain;
 pub mod config;
 mod package;
+mod pressure;
 mod runtime;
 mod serve;
 mod single;
@@ -37,6 +38,7 @@ pub use app::App;
 pub use application::{Application, Identity, Role};
 pub use axum::{Json, Router, body, extract, handler, http, middleware, response, routing};
 pub use package::Package;
+pub use pressure::{MemoryPressure, PressureLevel};
 pub use runtime::Moment;
 
 /// Any error of the application's own code.

@@ -94,6 +94,7 @@ async fn serve(
         page: Arc::new(page),
         heartbeat: HEARTBEAT,
         idle_grace: single.idle_grace,
+        pressure: moments.pressure.clone(),
     };
     let begun = || {
         ready(&addresses);

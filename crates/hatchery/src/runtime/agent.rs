@@ -20,6 +20,7 @@ use super::moment::Bells;
 use super::worker::heed;
 use super::{Child, Hook};
 use crate::complain::complain;
+use crate::pressure::PressureLevel;
 
 /// Runs the agent to its end. `build` makes the user's hook, within the runtime that then runs it;
 /// the agent is ready when the hook has run up to its first wait.
@@ -170,5 +171,13 @@ impl Duty for AgentDuty {
 
     fn server_did_ready(&self) {
         self.bells.server_did_ready();
+    }
+
+    fn pressure(&self, level: PressureLevel) {
+        self.bells.pressure(level);
+    }
+
+    fn serve(&self, slot: u32, _listeners: Vec<OwnedFd>) {
+        complain(format_args!("an agent cannot serve slot {slot}"));
     }
 }

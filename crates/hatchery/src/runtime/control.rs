@@ -14,6 +14,7 @@ use hatchery_ipc::child::{PACKET_MAX, ToChild, ToMaster, decode, encode};
 use hatchery_sys::{packet, process};
 
 use crate::complain::complain;
+use crate::pressure::PressureLevel;
 
 /// How long an orphan may drain before it kills itself.
 const ORPHAN_DRAIN: Duration = Duration::from_secs(2);
@@ -35,6 +36,10 @@ pub(super) trait Duty: Send + 'static {
     fn adopt(&self, listener: u32, socket: OwnedFd);
     /// The whole pool is up.
     fn server_did_ready(&self);
+    /// Memory is so short.
+    fn pressure(&self, level: PressureLevel);
+    /// You were a spare: serve these listeners in this slot.
+    fn serve(&self, slot: u32, listeners: Vec<OwnedFd>);
 }
 
 impl Control {
@@ -133,12 +138,18 @@ fn follow(message: &ToChild, mut fds: Vec<OwnedFd>, duty: &impl Duty) {
                 "listener {listener} to adopt did not come along"
             )),
         },
-        ToChild::HandOver
-        | ToChild::Inherit
-        | ToChild::Stack
-        | ToChild::Pressure { .. }
-        | ToChild::Serve { .. }
-        | ToChild::Keep { .. } => {
+        ToChild::Pressure { level } => duty.pressure(PressureLevel::from_number(level)),
+        ToChild::Serve {
+            slot,
+            ref listeners,
+        } => {
+            let (told, came) = (listeners.len(), fds.len());
+            if told != came {
+                complain(format_args!("{told} listeners were announced, {came} came"));
+            }
+            duty.serve(slot, fds);
+        }
+        ToChild::HandOver | ToChild::Inherit | ToChild::Stack | ToChild::Keep { .. } => {
             complain(format_args!("nobody here follows {message:?}"));
         }
     }

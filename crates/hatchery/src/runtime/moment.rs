@@ -1,6 +1,10 @@
 //! Moments in the process's life that user code can wait for.
 
+use std::sync::{Arc, OnceLock};
+
 use tokio::sync::watch;
+
+use crate::pressure::{MemoryPressure, PressureLevel};
 
 /// A moment in the process's life: it has come, or may come yet.
 #[derive(Clone, Debug)]
@@ -26,6 +30,10 @@ pub(crate) struct Moments {
     pub(crate) shutdown: Moment,
     /// Agent and all workers are ready.
     pub(crate) server_did_ready: Moment,
+    /// Memory is short.
+    pub(crate) pressure: MemoryPressure,
+    /// The slot that a spare was given.
+    pub(crate) slot: Arc<OnceLock<u32>>,
 }
 
 /// The side that brings the moments about.
@@ -33,20 +41,28 @@ pub(crate) struct Moments {
 pub(crate) struct Bells {
     shutdown: watch::Sender<bool>,
     server_did_ready: watch::Sender<bool>,
+    pressure: watch::Sender<PressureLevel>,
+    slot: Arc<OnceLock<u32>>,
 }
 
 impl Bells {
     pub(crate) fn new() -> (Self, Moments) {
         let (shutdown, shutdown_comes) = watch::channel(false);
         let (server_did_ready, server_did_ready_comes) = watch::channel(false);
+        let (pressure, pressure_is) = MemoryPressure::new();
+        let slot = Arc::new(OnceLock::new());
         let moments = Moments {
             shutdown: Moment(shutdown_comes),
             server_did_ready: Moment(server_did_ready_comes),
+            pressure: pressure_is,
+            slot: Arc::clone(&slot),
         };
         (
             Self {
                 shutdown,
                 server_did_ready,
+                pressure,
+                slot,
             },
             moments,
         )
@@ -58,5 +74,15 @@ impl Bells {
 
     pub(crate) fn server_did_ready(&self) {
         self.server_did_ready.send_replace(true);
+    }
+
+    pub(crate) fn pressure(&self, level: PressureLevel) {
+        self.pressure
+            .send_if_modified(|now| std::mem::replace(now, level) != level);
+    }
+
+    /// A spare has a slot. It keeps the first one.
+    pub(crate) fn slot(&self, slot: u32) {
+        let _ = self.slot.set(slot);
     }
 }

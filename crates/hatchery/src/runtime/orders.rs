@@ -1,5 +1,6 @@
 //! What the serving threads are told, from before they exist.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,6 +46,18 @@ impl Orders {
     /// Has what waits in `listener` accepted; `done` gets the number of connections.
     pub(super) fn adopt(&self, listener: OwnedFd, done: Box<dyn FnOnce(u32) + Send>) {
         self.lock().pass(0, Order::Adopt { listener, done });
+    }
+
+    /// Has each thread accept from its own descriptors of these listeners.
+    pub(super) fn serve(&self, listeners: &[OwnedFd]) -> io::Result<()> {
+        let mut state = self.lock();
+        // Only one that is ready is told, but the first thread is there in any case.
+        for thread in 0..state.threads.len().max(1) {
+            let listeners = listeners.iter().map(OwnedFd::try_clone);
+            let listeners = listeners.collect::<io::Result<_>>()?;
+            state.pass(thread, Order::Serve { listeners });
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::local_runtime;
 use super::orders::{Orders, QUEUE_MAX};
 use crate::complain::complain;
+use crate::pressure::MemoryPressure;
 use crate::serve::{Ended, Limits, Order, Server, Setup};
 
 /// What all serving threads of a process are made of.
@@ -24,6 +25,7 @@ pub(crate) struct Serving {
     pub(crate) page: Arc<StatsPage>,
     pub(crate) heartbeat: Duration,
     pub(crate) idle_grace: Duration,
+    pub(crate) pressure: MemoryPressure,
 }
 
 /// A serving thread besides the main one, and its two reports.
@@ -80,6 +82,7 @@ impl Serving {
             heartbeat: self.heartbeat,
             idle_grace: self.idle_grace,
             heir: None,
+            pressure: self.pressure.clone(),
             orders,
         })
     }
@@ -94,6 +97,7 @@ impl Serving {
                 page: Arc::clone(&self.page),
                 heartbeat: self.heartbeat,
                 idle_grace: self.idle_grace,
+                pressure: self.pressure.clone(),
             };
             move || serving.setup(index, inbox)
         };

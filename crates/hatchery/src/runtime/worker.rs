@@ -16,6 +16,7 @@ use super::moment::Bells;
 use super::orders::Orders;
 use super::serving::Serving;
 use crate::complain::complain;
+use crate::pressure::PressureLevel;
 use crate::serve::Limits;
 
 /// Runs a worker to its end. `build` makes the application, within the runtime that then serves it.
@@ -23,12 +24,12 @@ pub(crate) fn run_worker(
     child: Child,
     build: impl FnOnce(&Child) -> Result<(Router, Limits), BoxError>,
 ) -> ExitCode {
-    let slot = child.slot.unwrap_or_default();
     // For `top` and the like; `ps` shows the whole title.
-    let _ = process::set_name(&format!("{:.10} w{slot}", child.app));
+    let _ = process::set_name(&name(&child.app, child.slot));
     let control = Arc::clone(&child.control);
     let orders = Arc::new(Orders::default());
     let duty = WorkerDuty {
+        app: child.app.clone(),
         control: Arc::clone(&control),
         orders: Arc::clone(&orders),
         bells: child.bells.clone(),
@@ -71,9 +72,11 @@ async fn serve(
         page: child.page,
         heartbeat: child.heartbeat_interval,
         idle_grace: child.idle_grace,
+        pressure: child.moments.pressure,
     };
     let leaving = {
         let duty = WorkerDuty {
+            app: child.app,
             control: Arc::clone(&control),
             orders: Arc::clone(orders),
             bells: child.bells,
@@ -101,7 +104,17 @@ pub(super) async fn heed((mut term, _int): (Signal, Signal), leaving: impl FnOnc
     // The handler stays for the life of the process, so further signals do nothing.
 }
 
+/// What the kernel is told to call the process, in 15 bytes.
+fn name(app: &str, slot: Option<u32>) -> String {
+    match slot {
+        Some(slot) => format!("{app:.10} w{slot}"),
+        None => format!("{app:.9} spare"),
+    }
+}
+
 struct WorkerDuty {
+    /// The application's name.
+    app: String,
     control: Arc<Control>,
     orders: Arc<Orders>,
     bells: Bells,
@@ -121,5 +134,19 @@ impl Duty for WorkerDuty {
 
     fn server_did_ready(&self) {
         self.bells.server_did_ready();
+    }
+
+    fn pressure(&self, level: PressureLevel) {
+        self.bells.pressure(level);
+    }
+
+    fn serve(&self, slot: u32, listeners: Vec<OwnedFd>) {
+        self.bells.slot(slot);
+        let _ = process::set_name(&name(&self.app, Some(slot)));
+        if let Err(error) = self.orders.serve(&listeners) {
+            // It would hold a slot in which nobody serves.
+            complain(format_args!("cannot serve slot {slot}: {error}"));
+            process::exit_now(1);
+        }
     }
 }

@@ -8,7 +8,8 @@
 //! - [`limits`]: the `[http]` table of the configuration.
 //! - [`server`]: the loop: accept, tick, sweep, drain.
 //! - [`connection`], [`sniff`], [`io`]: one connection, from its first byte to its last.
-//! - [`service`], [`body`]: one request: counters, panics, `Connection: close`.
+//! - [`service`], [`body`]: one request: counters, panics, `Connection: close`. [`shed`]: which ones
+//!   are refused while memory is short.
 //! - [`registry`], [`verdict`]: who is connected, and who has to go.
 
 mod body;
@@ -19,6 +20,7 @@ mod listener;
 mod registry;
 mod server;
 mod service;
+mod shed;
 mod sniff;
 mod state;
 #[cfg(test)]

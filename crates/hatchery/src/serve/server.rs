@@ -16,9 +16,11 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::Limits;
 use super::connection::{Common, Heir};
 use super::listener::{Listener, Waiting};
+use super::shed::Shedder;
 use super::state::Thread;
 use super::verdict::{Patience, millis};
 use crate::complain::complain;
+use crate::pressure::{MemoryPressure, PressureLevel};
 
 /// Most connections accepted before others have their turn.
 const BATCH: usize = 32;
@@ -48,6 +50,8 @@ pub(crate) struct Setup {
     pub(crate) idle_grace: Duration,
     /// Who takes idle connections over when the thread drains. They are closed without one.
     pub(crate) heir: Option<Heir>,
+    /// Whether it is to shed.
+    pub(crate) pressure: MemoryPressure,
     /// What it is told from outside.
     pub(crate) orders: mpsc::Receiver<Order>,
 }
@@ -67,6 +71,8 @@ pub(crate) enum Order {
         /// Gets the number of connections.
         done: Box<dyn FnOnce(u32) + Send>,
     },
+    /// Accept from these listeners from now on.
+    Serve { listeners: Vec<OwnedFd> },
 }
 
 /// How a drain has ended.
@@ -89,6 +95,8 @@ pub(crate) struct Server {
     connections_max: usize,
     patience: Patience,
     idle_grace: Duration,
+    pressure: MemoryPressure,
+    shedder: Shedder,
     orders: Option<mpsc::Receiver<Order>>,
     beat: Interval,
     /// When the loop ticked last, by the machine's clock.
@@ -117,6 +125,7 @@ impl Server {
             heartbeat,
             idle_grace,
             heir,
+            pressure,
             orders,
             ..
         } = setup;
@@ -135,6 +144,8 @@ impl Server {
             connections_max: limits.connections_per_thread(),
             patience: Patience::new(&limits),
             idle_grace,
+            pressure,
+            shedder: Shedder::default(),
             orders: Some(orders),
             beat: beat(heartbeat),
             ticked_ms: monotonic_ms(),
@@ -191,6 +202,9 @@ impl Server {
         self.thread
             .advance(now_ms.saturating_sub(self.ticked_ms).min(2 * period_ms));
         self.ticked_ms = now_ms;
+        let is_shedding = self.pressure.level() >= PressureLevel::Shed;
+        self.shedder
+            .tick(self.thread.load(), self.thread.clock_ms(), is_shedding);
         let patience = match &self.drain {
             None => self.patience,
             Some(drain) => {
@@ -213,6 +227,25 @@ impl Server {
                     done(0);
                 }
             },
+            Some(Order::Serve { listeners }) => self.serve(listeners),
+        }
+    }
+
+    /// A spare's listeners come after its start.
+    fn serve(&mut self, listeners: Vec<OwnedFd>) {
+        if self.drain.is_some() {
+            // What queues in them is the master's to find.
+            return;
+        }
+        for socket in listeners {
+            match Listener::register(socket) {
+                Ok(listener) => self.listeners.push(listener),
+                Err(error) => {
+                    // It would hold a slot in which nobody serves.
+                    complain(format_args!("cannot serve a listener: {error}"));
+                    hatchery_sys::process::exit_now(1);
+                }
+            }
         }
     }
 

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use tower_service::Service as _;
 
 use super::body::{RequestBody, ResponseBody};
+use super::shed;
 use super::state::{InFlight, Shared};
 
 /// What extractors of axum read at most when nothing else is said, in bytes.
@@ -74,13 +75,21 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         let is_connect = request.method() == Method::CONNECT;
         let has_body = !request.body().is_end_stream();
         let mut request = request.map(|incoming| self.body(incoming));
+        if self.shared.thread().load().is_excessive() {
+            self.shared.thread().page().refused_add(1);
+            return Serving {
+                route: Route::Refused,
+                in_flight: Some(in_flight),
+                is_connect,
+            };
+        }
         if let (true, Some(limit)) = (has_body, self.body_limit) {
             limit.apply(&mut request);
         }
         // Handlers run in the future, but layers and plain services may do work in `call`.
         let call = AssertUnwindSafe(|| self.router.borrow_mut().call(request));
         Serving {
-            route: catch_unwind(call).ok(),
+            route: catch_unwind(call).map_or(Route::Panicked, Route::Runs),
             in_flight: Some(in_flight),
             is_connect,
         }
@@ -89,10 +98,20 @@ impl hyper::service::Service<Request<Incoming>> for Service {
 
 /// The future of one response.
 pub(super) struct Serving {
-    /// `None` when the router panicked before it gave one.
-    route: Option<RouteFuture<Infallible>>,
+    route: Route,
     in_flight: Option<InFlight>,
     is_connect: bool,
+}
+
+/// Where a response comes from.
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
+enum Route {
+    /// The application.
+    Runs(RouteFuture<Infallible>),
+    /// The application's code panicked, or this is over.
+    Panicked,
+    /// It was one request too many.
+    Refused,
 }
 
 impl Future for Serving {
@@ -123,15 +142,17 @@ impl Future for Serving {
 impl Serving {
     /// A panic is answered 500. The panic hook has written its message to stderr by then.
     fn poll_route(&mut self, cx: &mut Context<'_>) -> Poll<Response> {
-        let Some(route) = &mut self.route else {
-            return Poll::Ready(internal_server_error());
+        let route = match &mut self.route {
+            Route::Runs(route) => route,
+            Route::Panicked => return Poll::Ready(internal_server_error()),
+            Route::Refused => return Poll::Ready(shed::refusal()),
         };
         if let Ok(poll) = catch_unwind(AssertUnwindSafe(|| Pin::new(route).poll(cx))) {
             return poll.map(|Ok(response)| response);
         }
         // What the handler held is in an unknown state: drop it now, and let a panic in one of its
         // destructors not take the connection with it.
-        let rest = self.route.take();
+        let rest = std::mem::replace(&mut self.route, Route::Panicked);
         let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
         Poll::Ready(internal_server_error())
     }

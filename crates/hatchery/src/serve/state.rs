@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize,
 use hatchery_sys::page::StatsPage;
 use tokio::sync::Notify;
 
+use super::shed::Load;
+
 /// One serving thread, as its connections see it.
 #[derive(Debug)]
 pub(super) struct Thread {
@@ -17,6 +19,7 @@ pub(super) struct Thread {
     /// Milliseconds in which this thread's loop was turning.
     clock_ms: AtomicU64,
     open: AtomicUsize,
+    load: Load,
     /// Whether responses say that they are the last of their connection.
     closing: AtomicBool,
     /// Whether somebody waits in `fell`: most of the time nobody does, and a notification costs.
@@ -30,6 +33,7 @@ impl Thread {
             page,
             clock_ms: AtomicU64::new(0),
             open: AtomicUsize::new(0),
+            load: Load::default(),
             closing: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             fell: Notify::new(),
@@ -54,6 +58,11 @@ impl Thread {
     /// Connections that are open, upgraded ones included.
     pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
+    }
+
+    /// Requests in flight, and how many there may be.
+    pub(super) fn load(&self) -> &Load {
+        &self.load
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -341,6 +350,7 @@ impl InFlight {
         let page = shared.thread.page();
         page.requests_add(1);
         page.in_flight_add(1);
+        shared.thread.load.begin();
         Self(Arc::clone(shared))
     }
 
@@ -352,6 +362,7 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.thread.page().in_flight_sub(1);
+        self.0.thread.load.end();
         if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.0.enter(Phase::Idle);
         }

@@ -94,6 +94,14 @@ fn worker(script: &'static str) -> Plan {
     }
 }
 
+/// A worker without a slot.
+fn spare(script: &'static str) -> Plan {
+    Plan {
+        role: "spare",
+        ..worker(script)
+    }
+}
+
 fn agent(script: &'static str) -> Plan {
     Plan {
         role: "agent",
@@ -109,6 +117,11 @@ impl Plan {
         let (page, page_fd) = StatsPage::create().unwrap();
         let config = memfd::with("config", br#"{"http":{}}"#).unwrap();
         let is_worker = self.role == "worker";
+        let role = if self.role == "spare" {
+            "worker"
+        } else {
+            self.role
+        };
         let welcome = ToChild::Welcome(Welcome {
             heartbeat_interval_ms: 5,
             idle_grace_ms: 50,
@@ -146,7 +159,7 @@ impl Plan {
             "-q",
         ];
         let env = [
-            (names::ROLE, self.role.to_owned()),
+            (names::ROLE, role.to_owned()),
             (names::APP, "test-app".to_owned()),
             (names::ENV, "unittest".to_owned()),
             (names::WORKERS, "1".to_owned()),
@@ -157,7 +170,7 @@ impl Plan {
             (names::SLOT, "0".to_owned()),
             (names::LISTEN_FDS, "1".to_owned()),
         ];
-        // An agent has no slot and no listeners.
+        // An agent and a spare have no slot and no listeners.
         let env: Vec<(OsString, OsString)> = env
             .into_iter()
             .take(if is_worker { 10 } else { 8 })

@@ -3,6 +3,7 @@
 use axum::BoxError;
 
 use super::*;
+use crate::PressureLevel;
 
 /// The applications of the tests' workers.
 pub(super) fn build(script: &str, child: &Child) -> Result<(Router, Limits), BoxError> {
@@ -26,6 +27,8 @@ pub(super) fn build(script: &str, child: &Child) -> Result<(Router, Limits), Box
     let router = Router::new()
         .route("/who", get(async || who))
         .route("/up", get(up))
+        .route("/slot", get(slot))
+        .route("/pressure", get(pressure))
         .route("/wait/{ms}", get(wait))
         .route("/block", get(block))
         .with_state(child.moments.clone());
@@ -35,6 +38,19 @@ pub(super) fn build(script: &str, child: &Child) -> Result<(Router, Limits), Box
 async fn up(State(moments): State<Moments>) -> String {
     moments.server_did_ready.comes().await;
     format!("up, {}", moments.shutdown.has_come())
+}
+
+async fn slot(State(moments): State<Moments>) -> String {
+    format!("{:?}", moments.slot.get())
+}
+
+/// Waits until memory is short.
+async fn pressure(State(moments): State<Moments>) -> String {
+    let mut pressure = moments.pressure;
+    match pressure.level() {
+        PressureLevel::None => format!("became {:?}", pressure.changed().await),
+        level => format!("is {level:?}"),
+    }
 }
 
 /// Waits for the drain, and a little longer.
@@ -82,6 +98,62 @@ fn a_drained_worker_finishes_its_request() {
     assert!(answer.read().ends_with("after the drain"));
     assert_eq!(run.ended(), 0);
     assert_eq!((run.page.in_flight(), run.page.requests_total()), (0, 1));
+}
+
+#[test]
+fn a_spare_serves_once_it_has_a_slot() {
+    for script in ["serve", "threads"] {
+        let run = spare(script).start();
+        assert_eq!(run.hear(), Some(ToMaster::Ready));
+        let name = || std::fs::read_to_string(format!("/proc/{}/comm", run.child.pid)).unwrap();
+        assert_eq!(name(), "test-app spare\n");
+        let tick = run.page.ticks()[0];
+        until("it ticks", || run.page.ticks()[0] > tick);
+        // It is told while clients wait in the queue already.
+        let answers: Vec<_> = (0..9).map(|_| run.request("/slot")).collect();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let serve = ToChild::Serve {
+            slot: 3,
+            listeners: vec![run.address.to_string(), "another".into()],
+        };
+        run.tell(&serve, &[run.listener.as_fd(), other.as_fd()]);
+        for answer in answers {
+            let answer = answer.read();
+            assert!(answer.ends_with("Some(3)"), "{answer}");
+        }
+        let mut second = TcpStream::connect(other.local_addr().unwrap()).unwrap();
+        second.write_all(b"GET /who HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        second.read_to_string(&mut answer).unwrap();
+        assert!(answer.contains("200 OK"), "{answer}");
+        assert_eq!(name(), "test-app w3\n");
+        run.drain(true);
+        assert_eq!(run.ended(), 0);
+    }
+}
+
+#[test]
+fn a_spare_that_is_not_needed_goes() {
+    let run = spare("serve").start();
+    assert_eq!(run.hear(), Some(ToMaster::Ready));
+    run.drain(false);
+    assert_eq!(run.ended(), 0);
+}
+
+#[test]
+fn user_code_learns_of_pressure() {
+    let run = worker("serve").start();
+    assert_eq!(run.hear(), Some(ToMaster::Ready));
+    let answer = run.request("/pressure");
+    until("the request is in flight", || run.page.in_flight() == 1);
+    run.tell(&ToChild::Pressure { level: 1 }, &[]);
+    assert!(answer.read().ends_with("became Trim"));
+    assert!(run.get("/pressure").ends_with("is Trim"));
+    run.tell(&ToChild::Pressure { level: 9 }, &[]);
+    until(
+        "a level that only newer masters know is the highest",
+        || run.get("/pressure").ends_with("is Shed"),
+    );
 }
 
 #[test]

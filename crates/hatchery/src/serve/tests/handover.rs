@@ -48,6 +48,7 @@ fn relay(gate: &Arc<Semaphore>) -> Relay {
         first: Running {
             address,
             page,
+            pressure: MemoryPressure::new().0,
             orders,
             thread: Some(thread),
         },
@@ -84,6 +85,7 @@ async fn serve_and_hand_over(
         heartbeat: Duration::from_millis(5),
         idle_grace: Duration::from_hours(1),
         heir: Some(heir),
+        pressure: MemoryPressure::new().1,
         orders,
     };
     let ended = Server::new(setup).unwrap().run().await;

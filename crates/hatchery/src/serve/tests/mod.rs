@@ -5,6 +5,7 @@ mod handover;
 mod http1;
 mod http2;
 mod limits;
+mod shed;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -18,9 +19,10 @@ use axum::extract::Path;
 use axum::routing::{get, post};
 use hatchery_sys::page::StatsPage;
 use tokio::runtime::LocalOptions;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{Ended, Limits, Order, Server, Setup};
+use crate::{MemoryPressure, PressureLevel};
 
 /// Longer than anything here takes, shorter than a person's patience.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -38,6 +40,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
 struct Running {
     address: SocketAddr,
     page: Arc<StatsPage>,
+    pressure: watch::Sender<PressureLevel>,
     orders: mpsc::Sender<Order>,
     thread: Option<JoinHandle<Ended>>,
 }
@@ -94,6 +97,7 @@ fn start_on(
     let (page, _fd) = StatsPage::create().unwrap();
     let page = Arc::new(page);
     let (orders, inbox) = mpsc::channel(8);
+    let (pressure, is_pressed) = MemoryPressure::new();
     let counted = Arc::clone(&page);
     let serve = move || {
         let setup = Setup {
@@ -105,6 +109,7 @@ fn start_on(
             heartbeat: Duration::from_millis(5),
             idle_grace,
             heir: None,
+            pressure: is_pressed,
             orders: inbox,
         };
         local(async { Server::new(setup).unwrap().run().await })
@@ -112,6 +117,7 @@ fn start_on(
     Running {
         address,
         page,
+        pressure,
         orders,
         thread: Some(std::thread::spawn(serve)),
     }
