@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::{BoxError, Router};
 use hatchery_sys::listen::{self, Address};
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::Recorder;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::complain::complain;
@@ -74,6 +75,7 @@ async fn serve(
     let (bells, moments) = Bells::new();
     let application = runtime::boot(|| build(&moments))?;
     let (page, _) = StatsPage::create().map_err(|error| format!("stats page: {error}"))?;
+    let (recorder, _) = Recorder::create().map_err(|error| format!("recorder: {error}"))?;
     let orders = Rc::new(Orders::default());
     let drain_timeout = single.drain_timeout;
     let hook = application
@@ -92,6 +94,7 @@ async fn serve(
         router: application.router,
         limits: application.limits,
         page: Arc::new(page),
+        recorder: Arc::new(recorder),
         heartbeat: HEARTBEAT,
         idle_grace: single.idle_grace,
         pressure: moments.pressure.clone(),

@@ -11,12 +11,14 @@ use std::time::Duration;
 use hatchery_ipc::child::{PACKET_MAX, ToChild, VERSION_MIN, Welcome, decode};
 use hatchery_ipc::environment as names;
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::Recorder;
 use hatchery_sys::{memfd, packet, process};
 use rustix::net::SocketType;
 use rustix::net::sockopt::socket_type;
 
 use super::control::Control;
 use super::moment::{Bells, Moments};
+use crate::complain::complain;
 
 /// What a child of the master is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub(crate) struct Child {
     pub(crate) generation: u64,
     /// Where it ticks and counts.
     pub(crate) page: Arc<StatsPage>,
+    /// Where it writes what it is doing.
+    pub(crate) recorder: Arc<Recorder>,
     /// The effective configuration, JSON.
     pub(crate) config: Vec<u8>,
     /// The inherited listeners, in the order of the configuration.
@@ -104,6 +108,7 @@ impl Child {
         let variables = Variables { lookup };
         let sockets = variables.listeners()?;
         let control = variables.control()?;
+        let recorder = variables.recorder()?;
         let (welcome, mut fds) = welcome(&control)?;
         let (Some(config), Some(page), None) = (fds.pop(), fds.pop(), fds.pop()) else {
             return Err(BadChild(
@@ -126,6 +131,7 @@ impl Child {
             instance: variables.number(names::INSTANCE)?,
             generation: variables.number(names::GENERATION)?,
             page: Arc::new(StatsPage::map(page).map_err(|error| bad("stats page", &error))?),
+            recorder: Arc::new(recorder),
             config: memfd::read(config).map_err(|error| bad("configuration", &error))?,
             listeners: sockets,
             heartbeat_interval: Duration::from_millis(welcome.heartbeat_interval_ms),
@@ -180,6 +186,20 @@ impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
         (first..first.saturating_add(count))
             .map(|fd| process::take_fd(fd).map_err(|error| bad("listener", &error)))
             .collect()
+    }
+
+    /// The master's, or one that nobody will read: an older master has none, and a record that this
+    /// version cannot write is no reason not to serve.
+    fn recorder(&self) -> Result<Recorder, BadChild> {
+        if let Some(fd) = self.optional::<RawFd>(names::RECORDER_FD)? {
+            let mapped = process::take_fd(fd).and_then(Recorder::map);
+            match mapped {
+                Ok(recorder) => return Ok(recorder),
+                Err(error) => complain(format_args!("{}={fd}: {error}", names::RECORDER_FD)),
+            }
+        }
+        let made = Recorder::create().map_err(|error| bad("recorder", &error))?;
+        Ok(made.0)
     }
 
     fn control(&self) -> Result<OwnedFd, BadChild> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use hatchery_sys::clock::monotonic_ms;
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::Recorder;
 use tokio::sync::{mpsc, oneshot};
 
 use super::local_runtime;
@@ -23,6 +24,7 @@ pub(crate) struct Serving {
     pub(crate) router: Router,
     pub(crate) limits: Limits,
     pub(crate) page: Arc<StatsPage>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) heartbeat: Duration,
     pub(crate) idle_grace: Duration,
     pub(crate) pressure: MemoryPressure,
@@ -79,6 +81,7 @@ impl Serving {
             router: self.router.clone(),
             limits: self.limits.clone(),
             page: Arc::clone(&self.page),
+            recorder: Arc::clone(&self.recorder),
             heartbeat: self.heartbeat,
             idle_grace: self.idle_grace,
             heir: None,
@@ -95,6 +98,7 @@ impl Serving {
                 router: self.router.clone(),
                 limits: self.limits.clone(),
                 page: Arc::clone(&self.page),
+                recorder: Arc::clone(&self.recorder),
                 heartbeat: self.heartbeat,
                 idle_grace: self.idle_grace,
                 pressure: self.pressure.clone(),

@@ -70,6 +70,7 @@ async fn serve(
         router,
         limits,
         page: child.page,
+        recorder: child.recorder,
         heartbeat: child.heartbeat_interval,
         idle_grace: child.idle_grace,
         pressure: child.moments.pressure,

@@ -62,15 +62,12 @@ impl Drop for RequestBody {
 #[derive(Debug)]
 pub(super) struct ResponseBody {
     body: Body,
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl ResponseBody {
     pub(super) fn new(body: Body, in_flight: InFlight) -> Self {
-        Self {
-            body,
-            _in_flight: in_flight,
-        }
+        Self { body, in_flight }
     }
 }
 
@@ -82,7 +79,10 @@ impl http_body::Body for ResponseBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let this = &mut *self;
+        // Streams are the application's code.
+        let _running = this.in_flight.run();
+        Pin::new(&mut this.body).poll_frame(cx)
     }
 
     fn is_end_stream(&self) -> bool {

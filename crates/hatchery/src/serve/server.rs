@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use hatchery_sys::clock::monotonic_ms;
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::Recorder;
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -44,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     /// Where it ticks and counts.
     pub(crate) page: Arc<StatsPage>,
+    /// Where it writes what it is doing.
+    pub(crate) recorder: Arc<Recorder>,
     /// How often it ticks.
     pub(crate) heartbeat: Duration,
     /// How long idle connections are kept while draining.
@@ -122,6 +125,7 @@ impl Server {
             router,
             limits,
             page,
+            recorder,
             heartbeat,
             idle_grace,
             heir,
@@ -134,7 +138,7 @@ impl Server {
             .into_iter()
             .map(Listener::register)
             .collect::<io::Result<_>>()?;
-        let thread = Thread::new(page);
+        let thread = Thread::new(index, page, recorder);
         Ok(Self {
             common: Rc::new(Common::new(&limits, router, Arc::clone(&thread), heir)),
             thread,

@@ -71,7 +71,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     type Future = Serving;
 
     fn call(&self, request: Request<Incoming>) -> Serving {
-        let in_flight = InFlight::begin(&self.shared);
+        let in_flight = InFlight::begin(&self.shared, request.method(), request.uri());
         let is_connect = request.method() == Method::CONNECT;
         let has_body = !request.body().is_end_stream();
         let mut request = request.map(|incoming| self.body(incoming));
@@ -88,8 +88,11 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         }
         // Handlers run in the future, but layers and plain services may do work in `call`.
         let call = AssertUnwindSafe(|| self.router.borrow_mut().call(request));
+        let running = in_flight.run();
+        let route = catch_unwind(call).map_or(Route::Panicked, Route::Runs);
+        drop(running);
         Serving {
-            route: catch_unwind(call).map_or(Route::Panicked, Route::Runs),
+            route,
             in_flight: Some(in_flight),
             is_connect,
         }
@@ -119,7 +122,10 @@ impl Future for Serving {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let mut response = ready!(this.poll_route(cx));
+        let running = this.in_flight.as_ref().map(InFlight::run);
+        let polled = poll_route(&mut this.route, cx);
+        drop(running);
+        let mut response = ready!(polled);
         // A future that is polled after its end is hyper's mistake; it gets no answer.
         let Some(in_flight) = this.in_flight.take() else {
             return Poll::Pending;
@@ -139,23 +145,21 @@ impl Future for Serving {
     }
 }
 
-impl Serving {
-    /// A panic is answered 500. The panic hook has written its message to stderr by then.
-    fn poll_route(&mut self, cx: &mut Context<'_>) -> Poll<Response> {
-        let route = match &mut self.route {
-            Route::Runs(route) => route,
-            Route::Panicked => return Poll::Ready(internal_server_error()),
-            Route::Refused => return Poll::Ready(shed::refusal()),
-        };
-        if let Ok(poll) = catch_unwind(AssertUnwindSafe(|| Pin::new(route).poll(cx))) {
-            return poll.map(|Ok(response)| response);
-        }
-        // What the handler held is in an unknown state: drop it now, and let a panic in one of its
-        // destructors not take the connection with it.
-        let rest = std::mem::replace(&mut self.route, Route::Panicked);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
-        Poll::Ready(internal_server_error())
+/// A panic is answered 500. The panic hook has written its message to stderr by then.
+fn poll_route(route: &mut Route, cx: &mut Context<'_>) -> Poll<Response> {
+    let future = match route {
+        Route::Runs(future) => future,
+        Route::Panicked => return Poll::Ready(internal_server_error()),
+        Route::Refused => return Poll::Ready(shed::refusal()),
+    };
+    if let Ok(poll) = catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))) {
+        return poll.map(|Ok(response)| response);
     }
+    // What the handler held is in an unknown state: drop it now, and let a panic in one of its
+    // destructors not take the connection with it.
+    let rest = std::mem::replace(route, Route::Panicked);
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
+    Poll::Ready(internal_server_error())
 }
 
 fn internal_server_error() -> Response {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::{Recorder, Ticket};
+use http::{Method, Uri};
 use tokio::sync::Notify;
 
 use super::shed::Load;
@@ -16,6 +18,9 @@ use super::shed::Load;
 #[derive(Debug)]
 pub(super) struct Thread {
     page: Arc<StatsPage>,
+    recorder: Arc<Recorder>,
+    /// Its number, from 0.
+    index: usize,
     /// Milliseconds in which this thread's loop was turning.
     clock_ms: AtomicU64,
     open: AtomicUsize,
@@ -28,9 +33,11 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    pub(super) fn new(page: Arc<StatsPage>) -> Arc<Self> {
+    pub(super) fn new(index: usize, page: Arc<StatsPage>, recorder: Arc<Recorder>) -> Arc<Self> {
         Arc::new(Self {
             page,
+            recorder,
+            index,
             clock_ms: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             load: Load::default(),
@@ -339,33 +346,59 @@ impl Shared {
 /// A request that is being served: from its header's end until its response's body is written
 /// to hyper or dropped.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Shared>);
+pub(super) struct InFlight {
+    shared: Arc<Shared>,
+    ticket: Ticket,
+}
 
 impl InFlight {
-    pub(super) fn begin(shared: &Arc<Shared>) -> Self {
+    pub(super) fn begin(shared: &Arc<Shared>, method: &Method, uri: &Uri) -> Self {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
         shared.enter(Phase::Busy);
         shared.served.store(true, Ordering::Relaxed);
         shared.body_done();
-        let page = shared.thread.page();
-        page.requests_add(1);
-        page.in_flight_add(1);
-        shared.thread.load.begin();
-        Self(Arc::clone(shared))
+        let thread = &shared.thread;
+        thread.page.requests_add(1);
+        thread.page.in_flight_add(1);
+        thread.load.begin();
+        Self {
+            shared: Arc::clone(shared),
+            ticket: thread.recorder.begin(method.as_str(), uri.path()),
+        }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.0
+        &self.shared
+    }
+
+    /// Its code has the thread while the result lives: should that be for ever, this is on record.
+    pub(super) fn run(&self) -> Running<'_> {
+        let thread = &*self.shared.thread;
+        thread
+            .recorder
+            .set_running(thread.index, Some(&self.ticket));
+        Running(thread)
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.thread.page().in_flight_sub(1);
-        self.0.thread.load.end();
-        if self.0.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.enter(Phase::Idle);
+        let shared = &self.shared;
+        shared.thread.recorder.end(&self.ticket);
+        shared.thread.page.in_flight_sub(1);
+        shared.thread.load.end();
+        if shared.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
+            shared.enter(Phase::Idle);
         }
+    }
+}
+
+/// A request's code has its thread.
+pub(super) struct Running<'a>(&'a Thread);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.recorder.set_running(self.0.index, None);
     }
 }
 

@@ -3,6 +3,7 @@
 mod agent;
 mod boot;
 mod orphan;
+mod record;
 mod worker;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use hatchery_ipc::child::{
 };
 use hatchery_ipc::environment as names;
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::Recorder;
 use hatchery_sys::signals::Signal;
 use hatchery_sys::spawn::{self, Program, Spawn};
 use hatchery_sys::{memfd, packet, peer, process};
@@ -71,6 +73,7 @@ struct Run {
     /// `None` when the master is dead.
     control: Option<OwnedFd>,
     page: StatsPage,
+    recorder: Recorder,
     /// The master's own descriptor of the listener.
     listener: TcpListener,
     address: SocketAddr,
@@ -83,6 +86,8 @@ struct Plan {
     orphan_grace: Duration,
     /// What is placed where the control socket belongs.
     control: Option<OwnedFd>,
+    /// The variable that names the recorder.
+    recorder_name: &'static str,
 }
 
 fn worker(script: &'static str) -> Plan {
@@ -91,6 +96,7 @@ fn worker(script: &'static str) -> Plan {
         script,
         orphan_grace: Duration::ZERO,
         control: None,
+        recorder_name: names::RECORDER_FD,
     }
 }
 
@@ -115,6 +121,7 @@ impl Plan {
         let address = listener.local_addr().unwrap();
         let (control, theirs) = packet::pair().unwrap();
         let (page, page_fd) = StatsPage::create().unwrap();
+        let (recorder, recording) = Recorder::create().unwrap();
         let config = memfd::with("config", br#"{"http":{}}"#).unwrap();
         let is_worker = self.role == "worker";
         let role = if self.role == "spare" {
@@ -150,6 +157,7 @@ impl Plan {
         }
         let control_at = 3 + i32::from(is_worker);
         placed.push((theirs.as_fd(), control_at));
+        placed.push((recording.as_fd(), control_at + 1));
         let program = Program::open(&std::env::current_exe().unwrap()).unwrap();
         let args = [
             "test",
@@ -166,6 +174,7 @@ impl Plan {
             (names::INSTANCE, "7".to_owned()),
             (names::GENERATION, "2".to_owned()),
             (names::CONTROL_FD, control_at.to_string()),
+            (self.recorder_name, (control_at + 1).to_string()),
             (SCRIPT, self.script.to_owned()),
             (names::SLOT, "0".to_owned()),
             (names::LISTEN_FDS, "1".to_owned()),
@@ -173,7 +182,7 @@ impl Plan {
         // An agent and a spare have no slot and no listeners.
         let env: Vec<(OsString, OsString)> = env
             .into_iter()
-            .take(if is_worker { 10 } else { 8 })
+            .take(if is_worker { 11 } else { 9 })
             .map(|(name, value)| (name.into(), value.into()))
             .collect();
         let child = Spawn {
@@ -190,6 +199,7 @@ impl Plan {
             child,
             control: Some(control),
             page,
+            recorder,
             listener,
             address,
             stderr,

@@ -49,6 +49,7 @@ fn relay(gate: &Arc<Semaphore>) -> Relay {
             address,
             page,
             pressure: MemoryPressure::new().0,
+            recorder: recorder(),
             orders,
             thread: Some(thread),
         },
@@ -63,7 +64,7 @@ async fn serve_and_hand_over(
     [first_router, second_router]: [Router; 2],
     orders: mpsc::Receiver<Order>,
 ) -> (Ended, usize) {
-    let thread = Thread::new(second_page);
+    let thread = Thread::new(0, second_page, recorder());
     let second = Rc::new(Common::new(
         &limits(),
         second_router,
@@ -82,6 +83,7 @@ async fn serve_and_hand_over(
         router: first_router,
         limits: limits(),
         page: first_page,
+        recorder: recorder(),
         heartbeat: Duration::from_millis(5),
         idle_grace: Duration::from_hours(1),
         heir: Some(heir),

@@ -5,6 +5,7 @@ mod handover;
 mod http1;
 mod http2;
 mod limits;
+mod record;
 mod shed;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -18,6 +19,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::routing::{get, post};
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::Recorder;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc, watch};
 
@@ -41,6 +43,7 @@ struct Running {
     address: SocketAddr,
     page: Arc<StatsPage>,
     pressure: watch::Sender<PressureLevel>,
+    recorder: Arc<Recorder>,
     orders: mpsc::Sender<Order>,
     thread: Option<JoinHandle<Ended>>,
 }
@@ -96,9 +99,11 @@ fn start_on(
 ) -> Running {
     let (page, _fd) = StatsPage::create().unwrap();
     let page = Arc::new(page);
+    let recorder = recorder();
     let (orders, inbox) = mpsc::channel(8);
     let (pressure, is_pressed) = MemoryPressure::new();
     let counted = Arc::clone(&page);
+    let recording = Arc::clone(&recorder);
     let serve = move || {
         let setup = Setup {
             index: 3,
@@ -106,6 +111,7 @@ fn start_on(
             router,
             limits,
             page: counted,
+            recorder: recording,
             heartbeat: Duration::from_millis(5),
             idle_grace,
             heir: None,
@@ -118,9 +124,14 @@ fn start_on(
         address,
         page,
         pressure,
+        recorder,
         orders,
         thread: Some(std::thread::spawn(serve)),
     }
+}
+
+fn recorder() -> Arc<Recorder> {
+    Arc::new(Recorder::create().unwrap().0)
 }
 
 fn local<F: Future>(future: F) -> F::Output {
