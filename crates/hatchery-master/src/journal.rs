@@ -82,6 +82,14 @@ pub(crate) fn describe(report: &Report, pid: Option<u32>) -> (Level, String) {
                 format!("{who} is gone after {uptime}: {why}{how}{detail}"),
             )
         }
+        Report::Assigned {
+            instance,
+            slot,
+            generation,
+        } => {
+            let who = format!("spare {instance}{pid} generation {generation}");
+            (Level::Info, format!("{who}: takes slot {slot}"))
+        }
         Report::Backoff {
             role,
             failures,

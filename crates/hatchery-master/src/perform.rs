@@ -33,6 +33,8 @@ impl Master {
                 } => {
                     self.spawn(instance, role, generation);
                 }
+                // The configuration does not allow spares yet.
+                Action::Assign { .. } => {}
                 Action::ServerDidReady { instance } => {
                     self.tell_child(instance, &ToChild::ServerDidReady);
                 }
@@ -86,7 +88,7 @@ impl Master {
             })?;
         let listening = self.listeners.addresses();
         let listeners = match role {
-            Role::Agent => Vec::new(),
+            Role::Agent | Role::Spare => Vec::new(),
             Role::Worker(slot) => self.listeners.for_slot(slot.0)?,
         };
         let cluster = &release.settings.cluster;

@@ -124,6 +124,8 @@ impl Template {
                 set(env::ROLE, "worker".into());
                 set(env::SLOT, slot.to_string());
             }
+            // A worker that learns its slot later.
+            Role::Spare => set(env::ROLE, "worker".into()),
         }
         set(env::APP, self.app.clone());
         set(env::ENV, self.env.clone());

@@ -27,6 +27,7 @@ impl Master {
                         restarts: u64::from(self.supervisor.agent_restarts()),
                     });
                 }
+                Role::Spare => {}
                 Role::Worker(slot) => workers.push(self.worker(instance, slot.0, pid)),
             }
         }

@@ -20,6 +20,14 @@ pub enum Action {
         /// Whose binary and configuration it runs.
         generation: Generation,
     },
+    /// Give a ready spare this slot: from now on it is the slot's worker and accepts its
+    /// connections. A `Steer` to the slot may follow.
+    Assign {
+        /// The spare.
+        instance: InstanceId,
+        /// The slot, whose former worker is gone or suspect.
+        slot: Slot,
+    },
     /// Tell the instance that the whole pool is up (it is ready itself). Once an instance.
     ServerDidReady {
         /// Whom to tell.
@@ -175,7 +183,7 @@ pub enum Reason {
     Lifetime,
     /// Replaced by a reload, or the new side of one that was rolled back.
     Reload,
-    /// Its slot was removed, or its stand-in was no longer needed.
+    /// Its slot was removed, or it was a stand-in or a spare that was no longer needed.
     Scale,
     /// The pool stops.
     Stop,
@@ -233,6 +241,15 @@ pub enum Report {
         detail: Option<String>,
         /// From spawn to exit.
         uptime: Duration,
+    },
+    /// A spare took a slot.
+    Assigned {
+        /// Which instance.
+        instance: InstanceId,
+        /// The slot.
+        slot: Slot,
+        /// What it runs.
+        generation: Generation,
     },
     /// A restart waits.
     Backoff {

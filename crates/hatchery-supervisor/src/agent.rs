@@ -70,14 +70,7 @@ impl Supervisor {
             return;
         };
         let healthy = agent.ready_for(self.policy.healthy_after, self.now);
-        // A time-out is a failure too, although it was ended by us; and one that leaves by itself
-        // over and over must not be a fork loop.
-        let failed = match agent.reason {
-            Some(Reason::Boot) => true,
-            Some(Reason::Clean) => !healthy,
-            _ => unasked,
-        };
-        if !failed || self.fail_reload_of(id) {
+        if !agent.has_failed(healthy, unasked) || self.fail_reload_of(id) {
             return;
         }
         let backoff = &mut self.agent.backoff;

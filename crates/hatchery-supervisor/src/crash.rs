@@ -228,6 +228,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether the budget is spent.
+    pub(crate) const fn is_probing(&self) -> bool {
+        self.budget.probing.is_some()
+    }
+
     fn restarts_in_window(&mut self) -> usize {
         let window_from = self.now - self.policy.crash_window;
         let restarts = &mut self.budget.restarts;

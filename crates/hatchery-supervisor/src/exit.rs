@@ -32,6 +32,7 @@ impl Supervisor {
             _ if failed_start || self.is_ending() => {}
             Role::Worker(slot) => self.worker_gone(slot, id, unasked),
             Role::Agent => self.agent_gone(id, unasked),
+            Role::Spare => self.spare_gone(id, unasked),
         }
         self.forget_place(id);
         self.instances.remove(&id);

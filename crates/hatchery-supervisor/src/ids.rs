@@ -28,13 +28,15 @@ pub enum Role {
     Agent,
     /// Serves clients from a slot.
     Worker(Slot),
+    /// A worker that is booted and waits for a slot; serves no clients until it has one.
+    Spare,
 }
 
 impl Role {
-    /// The worker's slot; `None` for the agent.
+    /// The worker's slot; `None` for the agent and for a spare.
     pub const fn slot(self) -> Option<Slot> {
         match self {
-            Self::Agent => None,
+            Self::Agent | Self::Spare => None,
             Self::Worker(slot) => Some(slot),
         }
     }
@@ -44,6 +46,7 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Agent => f.write_str("agent"),
+            Self::Spare => f.write_str("spare"),
             Self::Worker(slot) => write!(f, "worker {}", slot.0),
         }
     }

@@ -29,7 +29,7 @@ pub struct Instance {
     pub pid: Option<u32>,
     /// When its start was asked for.
     pub started_at: Time,
-    /// When it said *ready*.
+    /// When it said *ready*; for one that was a spare, when it was given its slot.
     pub ready_at: Option<Time>,
     /// The last moment at which its loops were seen to turn.
     pub last_beat: Option<Time>,
@@ -75,6 +75,17 @@ impl Instance {
     /// Whether it was ready for at least `age` at `now`.
     pub(crate) fn ready_for(&self, age: Duration, now: Time) -> bool {
         self.ready_at.is_some_and(|ready_at| now >= ready_at + age)
+    }
+
+    /// Whether its end counts as a failure of the agent's or a spare's place. A time-out does,
+    /// although it was ended by us; and one that leaves by itself over and over must not be a fork
+    /// loop.
+    pub(crate) const fn has_failed(&self, healthy: bool, unasked: bool) -> bool {
+        match self.reason {
+            Some(Reason::Boot) => true,
+            Some(Reason::Clean) => !healthy,
+            _ => unasked,
+        }
     }
 
     /// When its present state needs attention, under `policy`.

@@ -45,7 +45,7 @@
 //! | `instance`, `slot` | one process; a worker's place and who fills it |
 //! | `start`, `exit`, `leave`, `kill` | ready, ended, leaving by itself, made to end |
 //! | `clock`, `heartbeat` | deadlines, the master's sleep; suspicion, stand-ins, hangs |
-//! | `crash`, `agent` | back-off and the pool's crash budget; the one agent |
+//! | `crash`, `agent`, `spare` | back-off and the pool's crash budget; the one agent; hot spares |
 //! | `recycle`, `memory` | planned replacement for age and for memory |
 //! | `commands`, `reload`, `scale`, `upgrade`, `stop` | what people ask for |
 //! | `steer` | the receiving slots and the phase that follow from the states |
@@ -69,6 +69,7 @@ mod reload;
 mod rng;
 mod scale;
 mod slot;
+mod spare;
 mod start;
 mod steer;
 mod stop;

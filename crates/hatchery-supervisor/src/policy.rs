@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Policy {
     /// Workers wanted, at least 1.
     pub workers: u32,
+    /// Ready workers kept beside them, which take any slot at once. Zero: none.
+    pub spares: u32,
     /// How long an instance may take from its start until it says *ready*. A time-out is a
     /// failure, never a success.
     pub ready_timeout: Duration,
@@ -69,6 +71,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             workers: 4,
+            spares: 0,
             ready_timeout: Duration::from_mins(1),
             heartbeat_interval: Duration::from_millis(250),
             suspect_after: Duration::from_secs(1),

@@ -105,6 +105,11 @@ impl Supervisor {
     /// Starts the slot's next worker.
     pub(crate) fn start_incoming(&mut self, slot: Slot, generation: Generation, purpose: Purpose) {
         let id = self.spawn(Role::Worker(slot), generation);
+        self.place(slot, id, purpose);
+    }
+
+    /// Makes an instance the slot's next worker.
+    pub(crate) fn place(&mut self, slot: Slot, id: InstanceId, purpose: Purpose) {
         let now = self.now;
         let Some(state) = self.slots.get_mut(&slot) else {
             return;
@@ -206,7 +211,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts workers for slots that have nobody, or only a suspect. The slot that waits longest
+    /// Finds workers for slots that have nobody, or only a suspect: a spare, or a new process. The slot that waits longest
     /// is first, so that one that always fails cannot hold back the others while the crash budget
     /// lets them start only one at a time.
     pub(crate) fn fill(&mut self) {
@@ -224,7 +229,9 @@ impl Supervisor {
             .collect();
         empty.sort_unstable_by_key(|(last_start, slot, _)| (*last_start, *slot));
         for (_, slot, purpose) in empty {
-            if self.may_restart(slot) {
+            if let Some(spare) = self.spare_for(slot) {
+                self.assign(slot, spare, purpose);
+            } else if self.may_restart(slot) {
                 let generation = self.slots[&slot].generation;
                 self.start_incoming(slot, generation, purpose);
             }

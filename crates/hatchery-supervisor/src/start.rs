@@ -72,20 +72,31 @@ impl Supervisor {
         if instance.state != State::Starting {
             return;
         }
+        let now = self.now;
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.silent_since = now;
+            instance.limit_at = None;
+            instance.detail = None;
+        }
+        self.begin_service(id);
+        self.move_to(id, State::Ready, None);
+    }
+
+    /// From now on its health and, if it is a worker, its lifetime count.
+    pub(crate) fn begin_service(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get(&id) else {
+            return;
+        };
         let (role, policy) = (instance.role, self.policy_of(instance.generation));
         let (lifetime, percent) = (policy.lifetime, policy.lifetime_jitter_percent);
-        let ages = role != Role::Agent && !lifetime.is_zero();
+        let ages = matches!(role, Role::Worker(_)) && !lifetime.is_zero();
         let lifetime_at = ages.then(|| self.now + self.rng.jitter(lifetime, percent));
         let now = self.now;
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.ready_at = Some(now);
-            instance.silent_since = now;
             instance.proved_from = Some(now);
-            instance.limit_at = None;
             instance.lifetime_at = lifetime_at;
-            instance.detail = None;
         }
-        self.move_to(id, State::Ready, None);
     }
 
     /// The instance tells why it cannot start. It exits by itself; if not, it is killed soon.

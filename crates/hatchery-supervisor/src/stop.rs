@@ -28,6 +28,7 @@ impl Supervisor {
             self.refuse_all_commands("stopping");
             self.recycle = None;
             self.empty_slots();
+            self.dismiss_spares(Reason::Stop);
         }
         if fast {
             let alive: Vec<InstanceId> = self.instances.keys().copied().collect();

@@ -22,6 +22,7 @@ use crate::reload::Reload;
 use crate::rng::Rng;
 use crate::scale::{Scale, WORKERS_MAX};
 use crate::slot::SlotState;
+use crate::spare::Spares;
 use crate::stop::Ending;
 use crate::time::Time;
 use crate::upgrade::Upgrade;
@@ -66,6 +67,8 @@ pub struct Supervisor {
     pub(crate) agent: AgentState,
     #[serde(default)]
     pub(crate) budget: Budget,
+    #[serde(default)]
+    pub(crate) spares: Spares,
     pub(crate) recycle: Option<Recycle>,
     pub(crate) last_lifetime_recycle: Option<Time>,
     pub(crate) reload: Option<Reload>,
@@ -125,6 +128,7 @@ impl Supervisor {
                 backoff: Backoff::default(),
             },
             budget: Budget::default(),
+            spares: Spares::default(),
             recycle: None,
             last_lifetime_recycle: None,
             reload: None,
@@ -270,6 +274,7 @@ impl Supervisor {
                 self.roll_back();
                 self.step_recycle();
                 self.step_agent();
+                self.step_spares();
                 self.step_scale();
                 self.bound_retired();
                 self.end_probing();

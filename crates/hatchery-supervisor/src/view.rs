@@ -1,7 +1,7 @@
 //! What can be seen from outside, for `status` and for tests.
 
 use crate::action::{Alarm, Phase, State};
-use crate::ids::{Generation, InstanceId, Slot};
+use crate::ids::{Generation, InstanceId, Role, Slot};
 use crate::instance::Instance;
 use crate::policy::Policy;
 use crate::supervisor::Supervisor;
@@ -63,6 +63,11 @@ impl Supervisor {
     /// The agent, in whatever state.
     pub fn agent(&self) -> Option<&Instance> {
         self.instances.get(&self.agent.current?)
+    }
+
+    /// The spares, in whatever state, oldest first.
+    pub fn spares(&self) -> impl Iterator<Item = &Instance> {
+        self.instances().filter(|i| i.role == Role::Spare)
     }
 
     /// Starts of the agent that a crash has caused.

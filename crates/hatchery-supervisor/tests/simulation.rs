@@ -48,6 +48,7 @@ fn no_checker_objects_in_ten_thousand_hours() {
     let rules = [
         "alarm CrashBudgetOver",
         "promoted",
+        "spare took a slot",
         "slept",
         "died: hang",
         "died: memory",

@@ -35,6 +35,10 @@ impl Simulation {
                     self.fail("a forgotten generation is started");
                 }
             }
+            Action::Assign { instance, slot } => {
+                self.check_target(*instance);
+                self.check_assign(*instance, *slot);
+            }
             Action::ServerDidReady { instance } => {
                 self.check_target(*instance);
                 let Some(process) = self.processes.get_mut(instance) else {
@@ -128,9 +132,51 @@ impl Simulation {
             self.fail("a start while stopping");
         }
         self.check_forks(role);
-        if role != Role::Agent && generation == self.promoted {
+        if role == Role::Spare {
+            self.check_spare(generation);
+        } else if role != Role::Agent && generation == self.promoted {
             self.check_probe();
             self.last_start = Some((self.now_ms, id));
+        }
+    }
+
+    /// Spares are a luxury: none while slots wait, while restarts are probes, or in a reload.
+    fn check_spare(&mut self, generation: Generation) {
+        let spares = self.supervisor.policy().spares as usize;
+        let alive = |process: &&super::Process| process.role == Role::Spare && !process.seen.gone;
+        if self.processes.values().filter(alive).count() >= 2 * spares {
+            self.fail("more spares than twice those wanted");
+        }
+        if generation != self.promoted {
+            self.fail("a spare of another generation than the current one");
+        }
+        if self.probing {
+            self.fail("a spare is started while the crash budget is spent");
+        }
+    }
+
+    /// A spare takes a slot when it can serve there at once, and nobody else does.
+    fn check_assign(&mut self, id: InstanceId, slot: Slot) {
+        let ready = |process: &super::Process| {
+            process.seen.state == Some(State::Ready) && !process.seen.gone
+        };
+        let Some(process) = self.processes.get(&id) else {
+            return;
+        };
+        let fit = process.role == Role::Spare && ready(process);
+        let mut others = self.processes.values();
+        let served = others.any(|other| other.slot() == Some(slot.0) && ready(other));
+        let fit = fit && !process.seen.asked;
+        if let Some(process) = self.processes.get_mut(&id) {
+            // While restarts are probes, it is one: it has to prove itself in the slot.
+            process.seen.ready_ms = self.now_ms;
+            self.last_start = Some((self.now_ms, id));
+        }
+        if !fit {
+            self.fail(&format!("{id} is given a slot and is no ready spare"));
+        }
+        if served {
+            self.fail(&format!("{id} is given slot {slot}, which is served"));
         }
     }
 
@@ -231,6 +277,11 @@ impl Simulation {
     }
 
     fn check_report(&mut self, report: &Report) {
+        if let Report::Moved { instance, to, .. } = report
+            && let Some(process) = self.processes.get_mut(instance)
+        {
+            process.seen.state = Some(*to);
+        }
         match report {
             Report::Phase { from, to } => {
                 if *from != self.told_phase {
@@ -327,10 +378,31 @@ impl Simulation {
             self.fail(&format!("too many processes in a slot: {crowd:?}"));
         }
         self.check_death_explains_floor();
+        self.check_spares_used();
         if self.processes.len() > 2 * GONE_KEPT {
             let first = self.processes.keys().nth(GONE_KEPT).copied();
             self.processes
                 .retain(|id, process| !process.seen.gone || Some(*id) >= first);
+        }
+    }
+
+    /// No slot waits for a process of its own beside a spare that could have it.
+    fn check_spares_used(&mut self) {
+        let supervisor = &self.supervisor;
+        let spare = supervisor
+            .spares()
+            .find(|spare| spare.state == State::Ready && spare.generation == self.promoted);
+        let idle = |slot: Slot| {
+            let ready = |current: &hatchery_supervisor::Instance| current.state == State::Ready;
+            !supervisor.current(slot).is_some_and(ready) && supervisor.incoming(slot).is_none()
+        };
+        let mut wanted = (0..supervisor.workers_wanted()).map(Slot);
+        if let Some(spare) = spare
+            && supervisor.phase() == Phase::Degraded
+            && let Some(slot) = wanted.find(|slot| idle(*slot))
+        {
+            let line = format!("slot {slot} waits beside spare {}", spare.id);
+            self.fail(&line);
         }
     }
 
@@ -396,11 +468,17 @@ impl Simulation {
         let phase = supervisor.phase();
         let whole = phase == Phase::Ready && slots_ready && agent_ready && !budget;
         // One may be under way because of age, another still draining.
-        if !whole || processes > wanted as usize + 3 {
+        let spares = supervisor.policy().spares as usize;
+        let spares_ready = supervisor
+            .spares()
+            .filter(|s| s.state == State::Ready)
+            .count();
+        if !whole || spares_ready != spares || processes > wanted as usize + spares + 3 {
             let ready = supervisor.ready_workers();
             self.fail(&format!(
                 "not whole after the faults: phase {phase:?}, {ready} of {wanted} workers, agent \
-                 {agent_ready}, {processes} processes, budget alarm {budget}"
+                 {agent_ready}, {spares_ready} of {spares} spares, {processes} processes, budget \
+                 alarm {budget}"
             ));
         }
         if !self.open_requests.is_empty() {

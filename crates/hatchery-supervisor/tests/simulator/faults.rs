@@ -217,6 +217,9 @@ impl Simulation {
             if self.dice.chance(15) {
                 policy.workers = u32::try_from(self.dice.range(1, 7)).unwrap_or(2);
             }
+            if self.dice.chance(10) {
+                policy.spares = u32::try_from(self.dice.range(0, 3)).unwrap_or(0);
+            }
             Ok(Accepted {
                 policy,
                 upgrade: self.faults_on && self.dice.chance(25),

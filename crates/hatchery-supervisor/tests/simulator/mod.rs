@@ -345,15 +345,18 @@ fn ms(duration: Duration) -> u64 {
 /// faster; every 128th uses the defaults.
 fn policy(dice: &mut Dice, seed: u64) -> Policy {
     let workers = u32::try_from(dice.range(1, 6)).unwrap_or(4);
+    let spares = dice.pick(&[0, 0, 1, 2]).unwrap_or(0);
     if seed.is_multiple_of(128) {
         return Policy {
             workers,
+            spares,
             ..Policy::default()
         };
     }
     let beat = Duration::from_secs(dice.range(6, 16));
     Policy {
         workers,
+        spares,
         heartbeat_interval: beat,
         suspect_after: beat * 4,
         hang_timeout: beat * 10,

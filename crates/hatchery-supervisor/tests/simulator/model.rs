@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hatchery_supervisor::{Accepted, ExitStatus, Generation, InstanceId, Role};
+use hatchery_supervisor::{Accepted, ExitStatus, Generation, InstanceId, Role, State};
 
 /// Whether a process does its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +50,8 @@ pub(crate) struct Seen {
     pub(crate) said_ready: bool,
     pub(crate) ready: bool,
     pub(crate) ready_ms: u64,
+    /// As the last report told.
+    pub(crate) state: Option<State>,
     pub(crate) gone: bool,
     pub(crate) died: bool,
     pub(crate) asked: bool,

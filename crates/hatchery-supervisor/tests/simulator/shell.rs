@@ -120,6 +120,11 @@ impl Simulation {
                 role,
                 generation,
             } => self.spawn(instance, role, generation),
+            Action::Assign { instance, slot } => {
+                if let Some(process) = self.processes.get_mut(&instance) {
+                    process.role = Role::Worker(slot);
+                }
+            }
             Action::ServerDidReady { .. } | Action::Forget { .. } | Action::Reply { .. } => {}
             Action::Drain {
                 instance, limit, ..
@@ -140,6 +145,7 @@ impl Simulation {
         let name = match report {
             Report::Moved { to, .. } => format!("moved to {}", to.as_str()),
             Report::Died { reason, .. } => format!("died: {}", reason.as_str()),
+            Report::Assigned { .. } => "spare took a slot".to_owned(),
             Report::Backoff { .. } => "back-off".to_owned(),
             Report::Phase { to, .. } => format!("phase {}", to.as_str()),
             Report::Promoted { generation } => {
