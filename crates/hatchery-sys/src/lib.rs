@@ -14,6 +14,7 @@
 
 pub mod clock;
 pub mod epoll;
+pub mod inherit;
 pub mod listen;
 pub mod memfd;
 pub mod notify;

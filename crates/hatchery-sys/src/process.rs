@@ -226,12 +226,6 @@ pub fn exec(path: &Path, args: &[OsString], env: &[(OsString, OsString)]) -> io:
     io::Error::last_os_error()
 }
 
-/// Replaces this process by the very executable it runs, even if the file was replaced meanwhile;
-/// see [`exec`].
-pub fn exec_self(args: &[OsString], env: &[(OsString, OsString)]) -> io::Error {
-    exec(Path::new("/proc/self/exe"), args, env)
-}
-
 fn gone_is_fine(result: Result<(), Errno>) -> io::Result<()> {
     match result {
         Ok(()) | Err(Errno::SRCH) => Ok(()),

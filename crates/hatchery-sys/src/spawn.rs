@@ -23,7 +23,7 @@ mod in_child;
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -77,6 +77,43 @@ impl Program {
         })
     }
 
+    /// Pins the executable that this process runs, whatever its path leads to by now.
+    pub fn running() -> io::Result<Self> {
+        Self::open(Path::new("/proc/self/exe"))
+    }
+
+    /// An executable that was [pinned](Self::open) before, by another image of this process.
+    /// `path` is for people.
+    pub fn from_fd(fd: OwnedFd, path: PathBuf) -> Self {
+        Self { fd, path }
+    }
+
+    /// Pins the same file once more. Fails when the process is out of descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            fd: self.fd.try_clone()?,
+            path: self.path.clone(),
+        })
+    }
+
+    /// Replaces this process by the program; returns only if that failed. See
+    /// [`exec`](crate::process::exec) for what stays.
+    pub fn exec(&self, args: &[OsString], env: &[(OsString, OsString)]) -> io::Error {
+        let pinned = format!("/proc/self/fd/{}", self.fd.as_raw_fd());
+        crate::process::exec(Path::new(&pinned), args, env)
+    }
+
+    /// Whether both are the same file with the same contents, as far as its size and its time of
+    /// change tell. `false` too when it cannot be told.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let stat = |program: &Self| {
+            let stat = rustix::fs::fstat(&program.fd).ok()?;
+            let changed = (stat.st_mtime, stat.st_mtime_nsec);
+            Some((stat.st_dev, stat.st_ino, stat.st_size, changed))
+        };
+        stat(self).is_some_and(|ours| stat(other) == Some(ours))
+    }
+
     /// The path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
@@ -90,6 +127,12 @@ impl Program {
             return false;
         };
         (pinned.st_dev, pinned.st_ino) == (other.dev(), other.ino())
+    }
+}
+
+impl AsFd for Program {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

@@ -169,9 +169,10 @@ fn alone_exec_self() {
     let _signals = SignalFd::new(&[Signal::Term]).unwrap();
     // SAFETY: raises a valid signal in this thread, which has blocked it.
     assert_eq!(unsafe { libc::raise(libc::SIGTERM) }, 0);
+    let program = Program::running().unwrap();
     panic!(
         "{}",
-        process::exec_self(&arguments("alone_after_exec_self"), &environment())
+        program.exec(&arguments("alone_after_exec_self"), &environment())
     );
 }
 

@@ -341,6 +341,23 @@ fn scripts_are_refused_and_unreadable_starts_are_not_looked_at() {
 }
 
 #[test]
+fn a_replaced_program_is_told_from_the_one_that_runs() {
+    let running = Program::running().unwrap();
+    let again = Program::open(&std::env::current_exe().unwrap()).unwrap();
+    assert!(running.is_same(&again));
+    let dir = tempfile::tempdir().unwrap();
+    let twin = dir.path().join("twin");
+    std::fs::copy("/bin/sh", &twin).unwrap();
+    let pinned = Program::open(&twin).unwrap();
+    assert!(!running.is_same(&pinned));
+    let copy = pinned.as_fd().try_clone_to_owned().unwrap();
+    assert!(Program::from_fd(copy, twin.clone()).is_same(&pinned));
+    std::fs::remove_file(&twin).unwrap();
+    std::fs::copy("/bin/sh", &twin).unwrap();
+    assert!(!pinned.is_same(&Program::open(&twin).unwrap()));
+}
+
+#[test]
 fn a_pinned_program_is_started_though_its_path_is_another_now() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("program");
