@@ -39,6 +39,8 @@ pub enum Verb {
     Status,
     /// Replace all instances, start before stop.
     Reload,
+    /// Replace the master's own image by the executable on disk; the pool does not notice.
+    Upgrade,
     /// Stop politely, then start the binary on disk anew in the same process.
     Restart,
     /// Change the number of workers.

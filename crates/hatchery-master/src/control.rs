@@ -10,10 +10,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use hatchery_ipc::control::{LINE_MAX, Request, Response};
+use hatchery_sys::inherit::Inherited;
 use hatchery_sys::peer;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error, ErrorCode};
 use crate::socket_path;
+use crate::state::{self, Bag, Fd};
 
 /// Most clients at once; a further one waits in the socket's backlog.
 const CLIENTS_MAX: usize = 64;
@@ -35,6 +38,24 @@ struct Client {
     stream: UnixStream,
     input: Vec<u8>,
     output: Vec<u8>,
+}
+
+/// The [`Control`] for the next image: whoever waits for an answer gets it from that one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedControl {
+    pub(crate) listener: Fd,
+    pub(crate) clients: Vec<(u64, SavedClient)>,
+    next_client: u64,
+}
+
+/// A client for the next image.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedClient {
+    pub(crate) stream: Fd,
+    #[serde(with = "state::bytes")]
+    input: Vec<u8>,
+    #[serde(with = "state::bytes")]
+    pub(crate) output: Vec<u8>,
 }
 
 /// What became of a client.
@@ -68,6 +89,54 @@ impl Control {
             listener,
             clients: BTreeMap::new(),
             next_client: 0,
+        })
+    }
+
+    pub(crate) fn save<'a>(&'a self, bag: &mut Bag<'a>) -> SavedControl {
+        let Self {
+            listener,
+            clients,
+            next_client,
+        } = self;
+        let mut save = |client: &'a Client| {
+            let Client {
+                stream,
+                input,
+                output,
+            } = client;
+            SavedClient {
+                stream: bag.put(stream.as_fd()),
+                input: input.clone(),
+                output: output.clone(),
+            }
+        };
+        let clients = clients.iter().map(|(key, client)| (*key, save(client)));
+        SavedControl {
+            clients: clients.collect(),
+            listener: bag.put(listener.as_fd()),
+            next_client: *next_client,
+        }
+    }
+
+    pub(crate) fn restore(saved: SavedControl, inherited: &mut Inherited) -> io::Result<Self> {
+        let mut clients = BTreeMap::new();
+        for (key, client) in saved.clients {
+            let SavedClient {
+                stream,
+                input,
+                output,
+            } = client;
+            let client = Client {
+                stream: inherited.take(stream.number())?.into(),
+                input,
+                output,
+            };
+            clients.insert(key, client);
+        }
+        Ok(Self {
+            listener: inherited.take(saved.listener.number())?.into(),
+            clients,
+            next_client: saved.next_client,
         })
     }
 

@@ -6,13 +6,15 @@ use hatchery_sys::epoll::Ready;
 use hatchery_sys::process::{self, Exit};
 use hatchery_sys::signals::Signal;
 
+use crate::check::{Passed, Purpose};
 use crate::journal::Level;
 use crate::listeners::ListenerId;
 use crate::master::Master;
 use crate::process::{Heard, MESSAGES_MAX, Output, Process};
-use crate::release::Purpose;
+use crate::release::Release;
 use crate::requests::Asker;
 use crate::token::Token;
+use crate::upgrade::is_other;
 
 /// Most dead children buried in one turn.
 const EXITS_MAX: usize = 256;
@@ -50,6 +52,7 @@ impl Master {
                 Signal::Ttou => {
                     self.command(Asker::detached("SIGTTOU"), Command::ScaleBy { delta: -1 });
                 }
+                Signal::Usr2 => self.command(Asker::detached("SIGUSR2"), Command::Upgrade),
                 // Others are received so that they cannot end the master.
                 other => self.log(Level::Info, &format!("{other:?}: nothing to do")),
             }
@@ -194,12 +197,11 @@ impl Master {
     }
 
     /// A check has ended: remembers the release, and tells whoever waits for it.
-    pub(crate) fn checked(
-        &mut self,
-        purpose: Purpose,
-        result: Result<std::rc::Rc<crate::release::Release>, String>,
-    ) {
-        let result = result.and_then(|release| {
+    pub(crate) fn checked(&mut self, purpose: Purpose, result: Result<Passed, String>) {
+        if purpose == Purpose::Upgrade {
+            return self.state_checked(result);
+        }
+        let result = result.and_then(Release::checked).and_then(|release| {
             let listen = &release.settings.listen;
             if purpose != Purpose::Restart && *listen != self.launch.settings.listen {
                 return Err(
@@ -209,15 +211,15 @@ impl Master {
             Ok(release)
         });
         match purpose {
+            Purpose::Upgrade => {}
             Purpose::Restart => self.restart_checked(result.map(drop)),
             Purpose::Reload(generation) => {
                 let result = result.map(|release| {
                     let policy = release.settings.policy(hatchery_sys::proc::cpu_num());
+                    let upgrade = is_other(&release.program);
+                    self.upgrade_to = upgrade.then_some(generation);
                     self.releases.insert(generation, release);
-                    Accepted {
-                        policy,
-                        upgrade: false,
-                    }
+                    Accepted { policy, upgrade }
                 });
                 self.tell(Event::Checked { generation, result });
             }

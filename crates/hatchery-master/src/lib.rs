@@ -10,12 +10,14 @@
 //! | `perform` | each action of the supervisor, carried out |
 //! | `dispatch` | each kernel event, told to the supervisor |
 //! | `upkeep` | what is done by the clock: heartbeats, memory, the registry, the watchdog |
-//! | `process`, `release` | one child; one generation's pinned files and its check |
+//! | `process`, `release`, `check` | one child; one generation's pinned files; asking a binary whether it could take over |
 //! | `listeners`, `adoption` | the sockets, their steering, and queues without a worker |
 //! | `control`, `requests`, `status` | the control socket and its verbs |
+//! | `upgrade`, `state`, `restore` | the master's replacement of its own image, and what it leaves to the next |
 //! | `run_dir`, `registry` | who runs where |
 
 mod adoption;
+mod check;
 pub mod client;
 mod control;
 mod dispatch;
@@ -30,12 +32,15 @@ mod process;
 pub mod registry;
 mod release;
 mod requests;
+mod restore;
 mod run_dir;
 pub mod settings;
 mod sink;
 mod socket_path;
+mod state;
 mod status;
 mod token;
+mod upgrade;
 mod upkeep;
 
 pub use error::{Error, ErrorCode};
@@ -43,3 +48,4 @@ pub use launch::{Launch, Outcome};
 pub use master::run;
 pub use release::Emitted;
 pub use run_dir::{control_socket, create_run_dir, daemon_log};
+pub use upgrade::{Resume, check_state, resume};

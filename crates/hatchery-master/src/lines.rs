@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 /// Longest line that is kept whole, in bytes; the rest of a longer one follows as a line of its own.
 pub(crate) const LINE_MAX: usize = 8 * 1024;
 
@@ -12,8 +14,9 @@ pub(crate) const TAIL_LINES: usize = 20;
 const TAIL_LINE_MAX: usize = 512;
 
 /// Cuts a stream of bytes into lines.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Lines {
+    #[serde(with = "crate::state::bytes")]
     partial: Vec<u8>,
 }
 
@@ -21,7 +24,7 @@ impl Lines {
     /// Takes bytes and passes on every line that they complete, without its newline.
     pub(crate) fn push(&mut self, mut bytes: &[u8], mut line: impl FnMut(&[u8])) {
         while !bytes.is_empty() {
-            let room = LINE_MAX - self.partial.len();
+            let room = LINE_MAX.saturating_sub(self.partial.len());
             let window = &bytes[..bytes.len().min(room)];
             if let Some(end) = window.iter().position(|&byte| byte == b'\n') {
                 self.partial.extend_from_slice(&window[..end]);
@@ -48,12 +51,12 @@ impl Lines {
 }
 
 /// The last lines that an instance wrote.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tail(VecDeque<String>);
 
 impl Tail {
     pub(crate) fn push(&mut self, line: &[u8]) {
-        if self.0.len() == TAIL_LINES {
+        while self.0.len() >= TAIL_LINES {
             self.0.pop_front();
         }
         let line = &line[..line.len().min(TAIL_LINE_MAX)];

@@ -13,6 +13,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+mod saved;
+
+pub(crate) use saved::SavedListeners;
+
 use hatchery_sys::listen::{self, Address, Options};
 
 use crate::error::{Error, ErrorCode};

@@ -18,6 +18,7 @@ use hatchery_sys::spawn::Program;
 use hatchery_sys::{clock, proc, process};
 
 use crate::adoption::Adoptions;
+use crate::check::Check;
 use crate::control::Control;
 use crate::error::{Context as _, Error, ErrorCode};
 use crate::journal::{self, Level};
@@ -26,7 +27,7 @@ use crate::lines::Tail;
 use crate::listeners::Listeners;
 use crate::process::{Process, Template};
 use crate::registry;
-use crate::release::{Check, Release, with_tail};
+use crate::release::{Release, with_tail};
 use crate::requests::Asker;
 use crate::run_dir::RunDir;
 use crate::sink::Sink;
@@ -38,6 +39,19 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Retry of output that found its reader busy.
 const OUTPUT_RETRY: Duration = Duration::from_millis(50);
+
+/// What the master hears of. All are blocked in it.
+pub(crate) const SIGNALS: [Signal; 9] = [
+    Signal::Term,
+    Signal::Int,
+    Signal::Quit,
+    Signal::Hup,
+    Signal::Ttin,
+    Signal::Ttou,
+    Signal::Usr1,
+    Signal::Usr2,
+    Signal::Chld,
+];
 
 /// A running master.
 pub(crate) struct Master {
@@ -66,6 +80,10 @@ pub(crate) struct Master {
     pub(crate) releases: BTreeMap<Generation, Rc<Release>>,
     /// Binaries that are being checked, on the way to be releases.
     pub(crate) checks: Vec<Check>,
+    /// The generation whose executable a reload wants the master to follow to.
+    pub(crate) upgrade_to: Option<Generation>,
+    /// The executable that this process becomes as soon as everything wanted now is done.
+    pub(crate) successor: Option<Program>,
     /// The last lines of the instance that made the latest reload or start fail.
     pub(crate) failed_tail: Tail,
 
@@ -113,18 +131,7 @@ impl Master {
         let control = Control::open(&run_dir.control_socket())?;
         let system = |what: &'static str| move || format!("cannot set up {what}");
         let epoll = Epoll::new().context(ErrorCode::System, system("epoll"))?;
-        let signals = SignalFd::new(&[
-            Signal::Term,
-            Signal::Int,
-            Signal::Quit,
-            Signal::Hup,
-            Signal::Ttin,
-            Signal::Ttou,
-            Signal::Usr1,
-            Signal::Usr2,
-            Signal::Chld,
-        ])
-        .context(ErrorCode::System, system("signals"))?;
+        let signals = SignalFd::new(&SIGNALS).context(ErrorCode::System, system("signals"))?;
         process::become_subreaper().context(ErrorCode::System, system("reaping"))?;
         epoll
             .add(signals.as_fd(), Token::Signals.to_u64(), Interest::READ)
@@ -161,6 +168,8 @@ impl Master {
             setbacks: BTreeMap::new(),
             releases: BTreeMap::from([(Generation(1), Rc::new(release))]),
             checks: Vec::new(),
+            upgrade_to: None,
+            successor: None,
             failed_tail: Tail::default(),
             listeners,
             adoptions: Adoptions::default(),
@@ -181,11 +190,20 @@ impl Master {
         self.greet();
         self.register();
         self.tell(Event::Start);
+        self.go_on()
+    }
+
+    /// The loop, to its end.
+    pub(crate) fn go_on(mut self) -> Result<Outcome, Error> {
         let mut ready = Vec::new();
         let finished = loop {
             self.perform();
             if let Some(finished) = self.finished.take() {
                 break finished;
+            }
+            if let Some(program) = self.successor.take() {
+                self.become_successor(&program);
+                continue;
             }
             self.turn(&mut ready);
         };

@@ -11,13 +11,15 @@ use hatchery_supervisor::{
 };
 use hatchery_sys::epoll::Interest;
 use hatchery_sys::notify::Notifier;
+use hatchery_sys::spawn::Program;
 use hatchery_sys::{process, signals};
 
+use crate::check::{Check, Purpose, Question};
 use crate::journal::{self, Level};
 use crate::lines::Tail;
 use crate::master::Master;
 use crate::process::{Process, Spec};
-use crate::release::{Check, Purpose, with_tail};
+use crate::release::with_tail;
 use crate::token::Token;
 
 impl Master {
@@ -48,10 +50,7 @@ impl Master {
                 Action::Signal { instance, signal } => self.signal(instance, signal),
                 Action::Steer { slots } => self.steer(&slots),
                 Action::Check { generation } => self.check(Purpose::Reload(generation)),
-                // No verb asks for it yet.
-                Action::Upgrade => self.tell(Event::Upgraded {
-                    result: Err("this master cannot replace its own image".into()),
-                }),
+                Action::Upgrade => self.upgrade(),
                 Action::Forget { generation } => drop(self.releases.remove(&generation)),
                 Action::Reply { request, result } => {
                     let result = result.map_err(|reason| {
@@ -200,29 +199,33 @@ impl Master {
     /// Pins what is on disk and has it checked by itself, in a process of its own.
     pub(crate) fn check(&mut self, purpose: Purpose) {
         self.failed_tail = Tail::default();
-        let deadline = self.now + self.supervisor.policy().ready_timeout;
-        let started = Check::start(
+        let mut arguments = self.launch.check_args.clone();
+        arguments.push("--check".into());
+        let question = Question {
             purpose,
-            &self.launch.binary,
-            &self.launch.check_args,
-            &self.launch.base_dir,
-            deadline,
-        );
+            arguments,
+            state: None,
+            cwd: &self.launch.base_dir,
+            deadline: self.now + self.supervisor.policy().ready_timeout,
+        };
+        let started =
+            Program::open(&self.launch.binary).and_then(|program| Check::start(program, question));
         match started {
-            Ok(check) => {
-                for pipe in check.pipes() {
-                    let _ = self.epoll.add(pipe, Token::Check.to_u64(), Interest::READ);
-                }
-                self.checks.push(check);
-            }
+            Ok(check) => self.await_check(check),
             Err(error) => {
                 let path = self.launch.binary.display();
-                self.checked(
-                    purpose,
-                    Err(format!("cannot start {path} --check: {error}")),
-                );
+                let reason = format!("cannot start {path} --check: {error}");
+                self.checked(purpose, Err(reason));
             }
         }
+    }
+
+    /// Listens to a check until it ends.
+    pub(crate) fn await_check(&mut self, check: Check) {
+        for pipe in check.pipes() {
+            let _ = self.epoll.add(pipe, Token::Check.to_u64(), Interest::READ);
+        }
+        self.checks.push(check);
     }
 
     fn report(&mut self, report: &Report) {

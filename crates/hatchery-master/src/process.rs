@@ -8,13 +8,16 @@ use std::path::Path;
 use hatchery_ipc::child::{self, ToChild, ToMaster, Welcome};
 use hatchery_ipc::environment as env;
 use hatchery_supervisor::{Generation, InstanceId, Role, Time};
+use hatchery_sys::inherit::Inherited;
 use hatchery_sys::packet;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::recorder::Recorder;
 use hatchery_sys::spawn::{Child, Spawn};
+use serde::{Deserialize, Serialize};
 
 use crate::lines::{Lines, Tail};
 use crate::release::{Release, nonblocking_pipe};
+use crate::state::{Bag, Fd};
 
 /// Most bytes taken from one pipe at a time, so that a chatty child cannot keep the loop busy.
 const READ_MAX: usize = 64 * 1024;
@@ -69,10 +72,38 @@ pub(crate) struct Process {
     /// What it is doing, for when it dies or is silent.
     #[allow(dead_code, reason = "exit reports read it")]
     pub(crate) recorder: Recorder,
+    /// The memory files of the two, for the next image of this master.
+    page_fd: OwnedFd,
+    recording: OwnedFd,
     /// The newest version of the protocol that the child has spoken; 1 until it says more.
     pub(crate) protocol: u8,
     /// For each serving loop, the last tick seen and when it last changed.
     ticks: Vec<(u64, Time)>,
+}
+
+/// A [`Process`] for the next image.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedProcess {
+    pub(crate) id: InstanceId,
+    role: Role,
+    generation: Generation,
+    pid: u32,
+    pidfd: Fd,
+    pub(crate) messages: Fd,
+    pub(crate) stdout: SavedOutput,
+    pub(crate) stderr: SavedOutput,
+    pub(crate) page: Fd,
+    pub(crate) recording: Fd,
+    protocol: u8,
+    ticks: Vec<(u64, Time)>,
+}
+
+/// An [`Output`] for the next image.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedOutput {
+    pub(crate) pipe: Option<Fd>,
+    lines: Lines,
+    tail: Tail,
 }
 
 /// What a child's message socket holds.
@@ -201,8 +232,67 @@ impl Process {
             stderr: Output::new(stderr),
             page,
             recorder,
+            page_fd,
+            recording,
             protocol: child::VERSION_MIN,
             ticks: Vec::new(),
+        })
+    }
+
+    pub(crate) fn save<'a>(&'a self, bag: &mut Bag<'a>) -> SavedProcess {
+        let Self {
+            id,
+            role,
+            generation,
+            pid,
+            pidfd,
+            messages,
+            stdout,
+            stderr,
+            page: _,
+            recorder: _,
+            page_fd,
+            recording,
+            protocol,
+            ticks,
+        } = self;
+        SavedProcess {
+            id: *id,
+            role: *role,
+            generation: *generation,
+            pid: *pid,
+            pidfd: bag.put(pidfd.as_fd()),
+            messages: bag.put(messages.as_fd()),
+            stdout: stdout.save(bag),
+            stderr: stderr.save(bag),
+            page: bag.put(page_fd.as_fd()),
+            recording: bag.put(recording.as_fd()),
+            protocol: *protocol,
+            ticks: ticks.clone(),
+        }
+    }
+
+    /// `page` and `recorder` are mappings of what the saved descriptors lead to.
+    pub(crate) fn restore(
+        saved: SavedProcess,
+        (page, recorder): (StatsPage, Recorder),
+        inherited: &mut Inherited,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            id: saved.id,
+            role: saved.role,
+            generation: saved.generation,
+            pid: saved.pid,
+            pidfd: inherited.take(saved.pidfd.number())?,
+            messages: inherited.take(saved.messages.number())?,
+            stdout: Output::restore(saved.stdout, inherited)?,
+            stderr: Output::restore(saved.stderr, inherited)?,
+            page,
+            recorder,
+            page_fd: inherited.take(saved.page.number())?,
+            recording: inherited.take(saved.recording.number())?,
+            protocol: saved.protocol,
+            ticks: saved.ticks,
         })
     }
 
@@ -252,6 +342,25 @@ impl Output {
             lines: Lines::default(),
             tail: Tail::default(),
         }
+    }
+
+    fn save<'a>(&'a self, bag: &mut Bag<'a>) -> SavedOutput {
+        let Self { pipe, lines, tail } = self;
+        SavedOutput {
+            pipe: pipe.as_ref().map(|pipe| bag.put(pipe.as_fd())),
+            lines: lines.clone(),
+            tail: tail.clone(),
+        }
+    }
+
+    fn restore(saved: SavedOutput, inherited: &mut Inherited) -> io::Result<Self> {
+        let SavedOutput { pipe, lines, tail } = saved;
+        let pipe = pipe.map(|fd| inherited.take(fd.number())).transpose()?;
+        Ok(Self {
+            pipe: pipe.map(io::PipeReader::from),
+            lines,
+            tail,
+        })
     }
 
     /// What epoll watches; `None` once the stream has ended.

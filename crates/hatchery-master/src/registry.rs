@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hatchery_ipc::status::Status;
 use hatchery_sys::peer;
+use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 
@@ -27,6 +28,15 @@ const OVERRIDE: &str = "HATCHERY_REGISTRY";
 #[derive(Debug)]
 pub(crate) struct Entry {
     file: PathBuf,
+    socket: PathBuf,
+}
+
+/// An [`Entry`] for the next image of the master.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedEntry {
+    #[serde(with = "crate::state::path")]
+    file: PathBuf,
+    #[serde(with = "crate::state::path")]
     socket: PathBuf,
 }
 
@@ -54,6 +64,19 @@ impl Entry {
         };
         entry.refresh()?;
         Ok(entry)
+    }
+
+    pub(crate) fn save(&self) -> SavedEntry {
+        let Self { file, socket } = self;
+        SavedEntry {
+            file: file.clone(),
+            socket: socket.clone(),
+        }
+    }
+
+    pub(crate) fn restore(saved: SavedEntry) -> Self {
+        let SavedEntry { file, socket } = saved;
+        Self { file, socket }
     }
 
     /// Writes the entry again where it has been removed.

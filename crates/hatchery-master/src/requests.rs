@@ -1,22 +1,25 @@
 //! The verbs of the control socket, and the answers.
 
+use std::borrow::Cow;
+
 use hatchery_ipc::control::{Request, Response, Verb};
 use hatchery_supervisor::{Command, Event, Phase, RequestId};
 use hatchery_sys::epoll::{Interest, Ready};
 use hatchery_sys::notify::Notifier;
+use serde::{Deserialize, Serialize};
 
+use crate::check::Purpose;
 use crate::control::Connection;
 use crate::journal::Level;
 use crate::lines::Tail;
 use crate::master::Master;
-use crate::release::Purpose;
 use crate::token::Token;
 
 /// Who asked. Every answer goes to the log, and to the client that waits for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Asker {
     /// The verb, or the signal.
-    name: &'static str,
+    name: Cow<'static, str>,
     /// The client of the control socket that waits.
     client: Option<u64>,
 }
@@ -24,12 +27,15 @@ pub(crate) struct Asker {
 impl Asker {
     /// Nobody who waits: a signal, or a client that did not want to.
     pub(crate) const fn detached(name: &'static str) -> Self {
-        Self { name, client: None }
+        Self {
+            name: Cow::Borrowed(name),
+            client: None,
+        }
     }
 
     const fn client(name: &'static str, key: u64) -> Self {
         Self {
-            name,
+            name: Cow::Borrowed(name),
             client: Some(key),
         }
     }
@@ -82,6 +88,7 @@ impl Master {
             }
             Verb::Restart => return self.restart(key, request.wait),
             Verb::Reload => ("reload", Command::Reload),
+            Verb::Upgrade => ("upgrade", Command::Upgrade),
             Verb::Scale { workers } => ("scale", Command::Scale { workers }),
             Verb::Stop { fast } => ("stop", Command::Stop { fast }),
         };
@@ -124,6 +131,8 @@ impl Master {
             if name == "reload" && !self.is_stopping() {
                 let generation = self.supervisor.generation();
                 format!("the reload failed, generation {generation} serves on: {reason}")
+            } else if name == "upgrade" {
+                format!("the master runs on as it is: {reason}")
             } else {
                 reason
             }
@@ -155,6 +164,10 @@ impl Master {
                 .any(|check| check.purpose == Purpose::Restart)
         {
             return self.answer(key, &Response::done(Err("stopping already".into())));
+        }
+        if self.is_upgrading() {
+            let reason = "the master is being upgraded, ask again".into();
+            return self.answer(key, &Response::done(Err(reason)));
         }
         self.log(Level::Info, "asked to restart");
         let asker = if wait {

@@ -2,10 +2,15 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use hatchery_sys::inherit::Inherited;
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Context as _, Error, ErrorCode};
+use crate::state::{self, Bag, Fd};
 
 /// `run/<app>.*`. Holding the lock makes this process the application's only master there; the
 /// files are removed when it is dropped.
@@ -14,7 +19,16 @@ pub(crate) struct RunDir {
     path: PathBuf,
     app: String,
     /// Held for the life of the master. Not inherited, so it is free as soon as the master is gone.
-    _lock: File,
+    lock: File,
+}
+
+/// The [`RunDir`] for the next image, which holds the same lock and has the same pid.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedRunDir {
+    #[serde(with = "state::path")]
+    path: PathBuf,
+    app: String,
+    lock: Fd,
 }
 
 /// The control socket of `app` in `run_dir`.
@@ -67,12 +81,29 @@ impl RunDir {
         let run_dir = Self {
             path: path.to_owned(),
             app: app.to_owned(),
-            _lock: lock,
+            lock,
         };
         run_dir.write_pid().context(ErrorCode::RunDir, || {
             format!("cannot write {}", pid_file(path, app).display())
         })?;
         Ok(run_dir)
+    }
+
+    pub(crate) fn save<'a>(&'a self, bag: &mut Bag<'a>) -> SavedRunDir {
+        let Self { path, app, lock } = self;
+        SavedRunDir {
+            path: path.clone(),
+            app: app.clone(),
+            lock: bag.put(lock.as_fd()),
+        }
+    }
+
+    pub(crate) fn restore(saved: SavedRunDir, inherited: &mut Inherited) -> io::Result<Self> {
+        Ok(Self {
+            path: saved.path,
+            app: saved.app,
+            lock: inherited.take(saved.lock.number())?.into(),
+        })
     }
 
     /// Where the control socket is.

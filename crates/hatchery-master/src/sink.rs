@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use serde::{Deserialize, Serialize};
 
 /// POSIX's least `PIPE_BUF` on Linux, bytes.
 const PIECE: usize = 4096;
@@ -27,7 +28,36 @@ pub(crate) struct Sink<'a> {
     dropped: u64,
 }
 
+/// What waits in a [`Sink`], for the next image.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SavedSink {
+    #[serde(with = "crate::state::bytes")]
+    buffer: Vec<u8>,
+    dropped: u64,
+}
+
 impl<'a> Sink<'a> {
+    pub(crate) fn save(&self) -> SavedSink {
+        let Self {
+            fd: _,
+            buffer,
+            dropped,
+        } = self;
+        SavedSink {
+            buffer: buffer.iter().copied().collect(),
+            dropped: *dropped,
+        }
+    }
+
+    pub(crate) fn restore(saved: SavedSink, fd: BorrowedFd<'a>) -> Self {
+        let SavedSink { buffer, dropped } = saved;
+        Self {
+            fd,
+            buffer: buffer.into(),
+            dropped,
+        }
+    }
+
     pub(crate) fn new(fd: BorrowedFd<'a>) -> Self {
         Self {
             fd,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use hatchery_supervisor::{Event, InstanceId, State, Time};
 use hatchery_sys::notify::Notifier;
 use hatchery_sys::proc;
+use serde::{Deserialize, Serialize};
 
 use crate::journal::Level;
 use crate::master::Master;
@@ -29,7 +30,7 @@ const REFUSE_LIMIT: Duration = Duration::from_secs(5);
 const NEAR_LIMIT_PERCENT: u64 = 80;
 
 /// When what is due next.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Upkeep {
     heartbeats_at: Time,
     memory_at: Time,

@@ -146,6 +146,34 @@ impl Cluster {
 }
 
 impl Settings {
+    /// For the next image of this master.
+    pub(crate) fn save(&self) -> Result<serde_json::Value, String> {
+        serde_json::to_value(self).map_err(|error| format!("cannot write the settings: {error}"))
+    }
+
+    /// From the former image. A key that this build does not know has no effect in it, so it is
+    /// left out: that image may have been of a newer release.
+    pub(crate) fn restore(mut saved: serde_json::Value) -> Result<Self, String> {
+        let known = Self {
+            cluster: Cluster {
+                memory_hard: Some(0),
+                ..Cluster::default()
+            },
+            ..Self::default()
+        }
+        .save()?;
+        if let Some(tables) = saved.as_object_mut() {
+            tables.retain(|table, _| known.get(table).is_some());
+            for (table, keys) in tables {
+                if let Some(keys) = keys.as_object_mut() {
+                    keys.retain(|key, _| known[table].get(key).is_some());
+                }
+            }
+        }
+        serde_json::from_value(saved)
+            .map_err(|error| format!("the settings of the running master: {error}"))
+    }
+
     /// The supervisor's policy. `cpu_num` is what `workers = "auto"` stands for.
     pub fn policy(&self, cpu_num: u32) -> Policy {
         let cluster = &self.cluster;

@@ -7,6 +7,20 @@ use serde_json::{Value, json};
 
 use super::*;
 
+#[test]
+fn settings_of_another_release_are_read_as_far_as_they_are_known() {
+    let mut settings = Settings::default();
+    settings.cluster.workers = Workers::Count(7);
+    settings.cluster.memory_hard = Some(1 << 30);
+    let mut saved = settings.save().unwrap();
+    assert_eq!(Settings::restore(saved.clone()).unwrap(), settings);
+    saved["cluster"]["telepathy"] = true.into();
+    saved["metrics"] = serde_json::json!({"address": ":9"});
+    assert_eq!(Settings::restore(saved.clone()).unwrap(), settings);
+    saved["cluster"]["lifetime"] = "soon".into();
+    assert!(Settings::restore(saved).unwrap_err().contains("soon"));
+}
+
 fn read(value: Value) -> Result<Settings, String> {
     serde_json::from_value(value).map_err(|error| error.to_string())
 }

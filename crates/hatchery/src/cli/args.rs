@@ -33,6 +33,7 @@ pub(crate) enum Verb {
     Stop,
     Restart,
     Reload,
+    Upgrade,
     /// The number of workers wanted, 1 to [`WORKERS_MAX`].
     Scale(u32),
     Status,
@@ -63,8 +64,12 @@ pub(crate) struct Invocation {
     pub(crate) no_wait: bool,
     pub(crate) timeout: Option<Duration>,
     pub(crate) fast: bool,
-    /// With `--check`: the descriptor to write the settings and the configuration to.
+    /// With `--check` or `--check-state`: the descriptor to write the answer to.
     pub(crate) emit_fd: Option<i32>,
+    /// The descriptor of a master's state: could this build go on from there?
+    pub(crate) check_state: Option<i32>,
+    /// The descriptor of the state from which this process goes on as master.
+    pub(crate) resume_fd: Option<i32>,
     /// The descriptor on which a daemon tells the command that started it of its readiness.
     pub(crate) ready_fd: Option<i32>,
 }
@@ -100,6 +105,8 @@ impl Invocation {
             timeout: None,
             fast: false,
             emit_fd: None,
+            check_state: None,
+            resume_fd: None,
             ready_fd: None,
         }
     }
@@ -145,6 +152,8 @@ impl Invocation {
             FlagId::Timeout => self.timeout = Some(timeout(&text()?)?),
             FlagId::Fast => self.fast = true,
             FlagId::EmitFd => self.emit_fd = Some(descriptor(flag, &text()?)?),
+            FlagId::CheckState => self.check_state = Some(descriptor(flag, &text()?)?),
+            FlagId::ResumeFd => self.resume_fd = Some(descriptor(flag, &text()?)?),
             FlagId::ReadyFd => self.ready_fd = Some(descriptor(flag, &text()?)?),
             // Answered before.
             FlagId::Help | FlagId::Version => {}
@@ -175,8 +184,10 @@ impl Invocation {
                 "`start` takes `{flag}` only with `--daemon`"
             )));
         }
-        if self.emit_fd.is_some() && !self.check {
-            return Err(UsageError("`--emit-fd` needs `--check`".to_owned()));
+        if self.emit_fd.is_some() && !self.check && self.check_state.is_none() {
+            return Err(UsageError(
+                "`--emit-fd` needs `--check` or `--check-state`".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -316,6 +327,7 @@ fn verb(row: &VerbRow, operand: Option<&str>) -> Result<Verb, UsageError> {
         VerbId::Stop => Verb::Stop,
         VerbId::Restart => Verb::Restart,
         VerbId::Reload => Verb::Reload,
+        VerbId::Upgrade => Verb::Upgrade,
         VerbId::Scale => Verb::Scale(workers(operand)?),
         VerbId::Status => Verb::Status,
         VerbId::List => Verb::List,

@@ -65,6 +65,7 @@ fn act(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
         Verb::Stop => verbs::stop(package, invocation)?,
         Verb::Restart => verbs::restart(package, invocation)?,
         Verb::Reload => verbs::ask(package, invocation, ControlVerb::Reload)?,
+        Verb::Upgrade => verbs::ask(package, invocation, ControlVerb::Upgrade)?,
         Verb::Scale(workers) => verbs::ask(package, invocation, ControlVerb::Scale { workers })?,
         Verb::Status => verbs::status(package, invocation)?,
         Verb::List => verbs::list(invocation)?,

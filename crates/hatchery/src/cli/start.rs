@@ -3,12 +3,13 @@
 
 use std::ffi::OsString;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::os::fd::RawFd;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use hatchery_master::settings::Settings;
-use hatchery_master::{Emitted, Launch, Outcome};
+use hatchery_master::{Emitted, Launch, Outcome, Resume};
 use hatchery_sys::listen::Address;
 use hatchery_sys::process;
 
@@ -32,6 +33,12 @@ struct Prepared {
 
 /// Does what the flags ask for.
 pub(super) fn start(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
+    if let Some(state) = invocation.check_state {
+        return check_state(&app, invocation, state);
+    }
+    if let Some(state) = invocation.resume_fd {
+        return resume(&app, state);
+    }
     let prepared = prepare(&app, invocation)?;
     if invocation.check {
         return check(app, invocation, prepared);
@@ -184,6 +191,7 @@ fn run_master(app: &App, invocation: &Invocation, prepared: Prepared) -> anyhow:
             .clone()
             .unwrap_or_else(|| package.name.to_owned()),
         check_args: check_args(invocation, &prepared),
+        arguments: same_arguments(),
         config: prepared.config.to_json(),
         config_files: prepared.config.files().to_vec(),
         settings: prepared.settings,
@@ -192,11 +200,43 @@ fn run_master(app: &App, invocation: &Invocation, prepared: Prepared) -> anyhow:
         binary: prepared.binary,
         ready_fd,
     })?;
+    end(outcome, &binary)
+}
+
+/// `--check-state`, to a master that prepares its own replacement: could this build go on from its
+/// state? What is on disk besides this executable does not count.
+fn check_state(app: &App, invocation: &Invocation, state: RawFd) -> anyhow::Result<ExitCode> {
+    let state = process::take_fd(state).context("--check-state")?;
+    let emit = invocation
+        .emit_fd
+        .map(process::take_fd)
+        .transpose()
+        .context("--emit-fd")?;
+    hatchery_master::check_state(state, app.package.name).map_err(anyhow::Error::msg)?;
+    if let Some(emit) = emit {
+        writeln!(std::fs::File::from(emit), "{}", app.package.version)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `--resume-fd`: this process is a running master already, with a new executable.
+fn resume(app: &App, state: RawFd) -> anyhow::Result<ExitCode> {
+    let (binary, outcome) = hatchery_master::resume(Resume {
+        state: process::take_fd(state).context("--resume-fd")?,
+        app: app.package.name.to_owned(),
+        version: app.package.version.to_owned(),
+        arguments: same_arguments(),
+    })?;
+    end(outcome, &binary)
+}
+
+/// The master is done: this process ends, or begins anew.
+fn end(outcome: Outcome, binary: &Path) -> anyhow::Result<ExitCode> {
     match outcome {
         Outcome::Stopped => Ok(ExitCode::SUCCESS),
         Outcome::Restart => {
             let environment: Vec<_> = std::env::vars_os().collect();
-            Err(process::exec(&binary, &same_arguments(), &environment))
+            Err(process::exec(binary, &same_arguments(), &environment))
                 .with_context(|| format!("cannot start {} again", binary.display()))
         }
     }
@@ -221,7 +261,7 @@ pub(super) fn same_arguments() -> Vec<OsString> {
     let mut given = std::env::args_os();
     while let Some(argument) = given.next() {
         match argument.to_str() {
-            Some("--ready-fd" | "--timeout") => drop(given.next()),
+            Some("--ready-fd" | "--resume-fd" | "--timeout") => drop(given.next()),
             Some("--daemon" | "--no-wait") => {}
             Some(word) if word.starts_with("--timeout=") => {}
             _ => arguments.push(argument),

@@ -47,7 +47,7 @@ pub(super) fn list(options: &Invocation) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `reload` and `scale`: asked and answered.
+/// `reload`, `upgrade` and `scale`: asked and answered.
 pub(super) fn ask(package: Package, options: &Invocation, verb: Verb) -> anyhow::Result<()> {
     let mut client = connect_to_answer(package, options)?;
     let request = Request {

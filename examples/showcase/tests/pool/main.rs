@@ -24,3 +24,4 @@ mod reload;
 mod scale;
 mod start;
 mod support;
+mod upgrade;

@@ -7,6 +7,7 @@ pub(crate) enum VerbId {
     Stop,
     Restart,
     Reload,
+    Upgrade,
     Scale,
     Status,
     List,
@@ -32,6 +33,8 @@ pub(super) enum FlagId {
     Timeout,
     Fast,
     EmitFd,
+    CheckState,
+    ResumeFd,
     ReadyFd,
     Help,
     Version,
@@ -103,6 +106,12 @@ pub(super) static VERBS: &[VerbRow] = &[
         "Replace all workers by ones of the release on disk",
     ),
     verb(
+        VerbId::Upgrade,
+        "upgrade",
+        None,
+        "Replace the master alone, in place, by the release on disk",
+    ),
+    verb(
         VerbId::Scale,
         "scale",
         Some("N"),
@@ -124,16 +133,16 @@ pub(super) static VERBS: &[VerbRow] = &[
     verb(VerbId::Version, "version", None, "Show the version"),
 ];
 
-use VerbId::{Help, List, Reload, Restart, Scale, Start, Status, Stop, Version};
+use VerbId::{Help, List, Reload, Restart, Scale, Start, Status, Stop, Upgrade, Version};
 
 const START: &[VerbId] = &[Start];
 /// Verbs that talk to one running application.
-const RUNNING: &[VerbId] = &[Stop, Restart, Reload, Scale, Status];
+const RUNNING: &[VerbId] = &[Stop, Restart, Reload, Upgrade, Scale, Status];
 /// Verbs that come to an end when what they ask for is true.
-const WAITING: &[VerbId] = &[Start, Stop, Restart, Reload, Scale];
-const PLACED: &[VerbId] = &[Start, Stop, Restart, Reload, Scale, Status];
+const WAITING: &[VerbId] = &[Start, Stop, Restart, Reload, Upgrade, Scale];
+const PLACED: &[VerbId] = &[Start, Stop, Restart, Reload, Upgrade, Scale, Status];
 const ALL: &[VerbId] = &[
-    Start, Stop, Restart, Reload, Scale, Status, List, Help, Version,
+    Start, Stop, Restart, Reload, Upgrade, Scale, Status, List, Help, Version,
 ];
 
 /// A flag without a value; the methods below add the rest.
@@ -278,7 +287,23 @@ pub(super) static FLAGS: &[Flag] = &[
         FlagId::EmitFd,
         "emit-fd",
         START,
-        "With --check: write the result here",
+        "With --check or --check-state: write the result here",
+    )
+    .value("N")
+    .hidden(),
+    flag(
+        FlagId::CheckState,
+        "check-state",
+        START,
+        "Could this build go on from a master's state?",
+    )
+    .value("N")
+    .hidden(),
+    flag(
+        FlagId::ResumeFd,
+        "resume-fd",
+        START,
+        "Go on from a master's state",
     )
     .value("N")
     .hidden(),

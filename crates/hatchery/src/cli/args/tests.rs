@@ -84,7 +84,7 @@ fn usage_errors_are_one_line() {
         ("stauts", "unknown verb `stauts`, did you mean `status`?"),
         ("frobnicate", "unknown verb `frobnicate`"),
         // Of the contract, but of a later version.
-        ("upgrade", "unknown verb `upgrade`"),
+        ("levitate", "unknown verb `levitate`"),
         (
             "--demon",
             "unknown flag `--demon`, did you mean `--daemon`?",
@@ -109,7 +109,10 @@ fn usage_errors_are_one_line() {
             "--single --check",
             "`--single` and `--check` exclude each other",
         ),
-        ("--emit-fd 3", "`--emit-fd` needs `--check`"),
+        (
+            "--emit-fd 3",
+            "`--emit-fd` needs `--check` or `--check-state`",
+        ),
         (
             "--check --emit-fd 2",
             "`--emit-fd`: `2` is not a descriptor",
@@ -224,6 +227,6 @@ fn help_shows_what_the_tables_have() {
         "{all}"
     );
     assert!(all.contains("  -h, --help             Show help"), "{all}");
-    assert!(!all.contains("emit-fd") && !all.contains("upgrade"));
+    assert!(!all.contains("emit-fd") && !all.contains("resume-fd"));
     assert!(version("shop", "1.2.3").starts_with("shop 1.2.3 (hatchery "));
 }
