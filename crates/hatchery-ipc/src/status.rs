@@ -26,6 +26,9 @@ pub struct Status {
     /// Every worker process that exists, by slot and then by instance: while one is replaced, its
     /// slot has two.
     pub workers: Vec<Worker>,
+    /// Booted workers that wait for a slot.
+    #[serde(default)]
+    pub spares: Vec<Spare>,
     /// Workers wanted.
     pub workers_wanted: u32,
     /// What somebody should look at, one line each; empty when all is well.
@@ -82,6 +85,26 @@ pub struct Pressure {
     pub level: u8,
     /// The reading behind it, and what is done; empty at level 0.
     pub reason: String,
+    /// Requests that workers have refused for it since the master's start.
+    #[serde(default)]
+    pub refused: u64,
+}
+
+/// A worker that waits for a slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spare {
+    /// Its unique number.
+    pub instance: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// Its lifecycle state.
+    pub state: String,
+    /// What it runs.
+    pub generation: u64,
+    /// Since its start, milliseconds.
+    pub uptime_ms: u64,
+    /// Its resident set, bytes.
+    pub rss_bytes: u64,
 }
 
 /// A process of a former master.

@@ -37,6 +37,7 @@ mod run_dir;
 pub mod settings;
 mod sink;
 mod socket_path;
+mod spares;
 mod state;
 mod status;
 mod token;

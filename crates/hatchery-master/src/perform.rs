@@ -35,8 +35,7 @@ impl Master {
                 } => {
                     self.spawn(instance, role, generation);
                 }
-                // The configuration does not allow spares yet.
-                Action::Assign { .. } => {}
+                Action::Assign { instance, slot } => self.assign(instance, slot),
                 Action::ServerDidReady { instance } => {
                     self.tell_child(instance, &ToChild::ServerDidReady);
                 }
@@ -163,7 +162,7 @@ impl Master {
         }
     }
 
-    fn signal(&mut self, id: InstanceId, signal: Signal) {
+    pub(crate) fn signal(&mut self, id: InstanceId, signal: Signal) {
         let Some(process) = self.processes.get(&id) else {
             return;
         };
@@ -230,7 +229,9 @@ impl Master {
 
     fn report(&mut self, report: &Report) {
         let pid = match report {
-            Report::Moved { instance, .. } => self.pids.get(instance).copied(),
+            Report::Moved { instance, .. } | Report::Assigned { instance, .. } => {
+                self.pids.get(instance).copied()
+            }
             Report::Died { instance, .. } => self.pids.remove(instance),
             _ => None,
         };

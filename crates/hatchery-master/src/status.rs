@@ -47,6 +47,7 @@ impl Master {
             },
             agent,
             workers,
+            spares: self.spares(),
             workers_wanted: self.supervisor.workers_wanted(),
             alarms: self.alarms(),
             losses: Losses::default(),

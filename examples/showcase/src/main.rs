@@ -1,6 +1,7 @@
 //! Hatchery's standing proof: a small service that can be killed, hung and leaked on demand.
 
 mod agent;
+mod cache;
 mod faults;
 mod routes;
 mod settings;

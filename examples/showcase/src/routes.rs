@@ -11,8 +11,8 @@ use hatchery::{Application, BoxError, Json, Role, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::faults;
 use crate::settings::Showcase;
+use crate::{cache, faults};
 
 /// Longest wait of `GET /slow`, milliseconds.
 const SLOW_MS_MAX: u64 = 600_000;
@@ -24,9 +24,10 @@ pub(crate) fn routes(app: &Application) -> Result<Router, BoxError> {
     // check can find: in the first worker of a new generation.
     if app.identity().role != Role::Check {
         settings.boot_worker()?;
+        tokio::spawn(cache::trim(app.clone()));
     }
-    let whoami = Whoami::of(app);
-    let page = page(&whoami, app);
+    let page = page(&Whoami::of(app), app);
+    let asked = app.clone();
     // Both live as long as the process, and a `'static` text is answered without a copy.
     let greeting: &'static str = settings.greeting.leak();
     let page: &'static str = page.leak();
@@ -39,11 +40,12 @@ pub(crate) fn routes(app: &Application) -> Result<Router, BoxError> {
         .route("/echo", post(echo))
         .route(
             "/whoami",
-            get(move |query| async move { whoami.answer(&query) }),
+            // Asked anew each time: a spare learns its slot when it is given one.
+            get(move |query| async move { Whoami::of(&asked).answer(&query) }),
         )
         .route("/slow", get(slow));
     Ok(if settings.faults {
-        router.merge(faults::routes())
+        router.merge(faults::routes()).merge(cache::routes(app))
     } else {
         router
     })

@@ -72,7 +72,7 @@ pub struct Cluster {
     /// How long children serve on after the master's death.
     #[serde(with = "units::duration")]
     pub orphan_grace: Duration,
-    /// Ready workers kept beside the pool. Must be 0 in this version.
+    /// Booted workers without a slot, kept to take the slot of one that dies or hangs.
     pub spares: u32,
 
     /// How often a worker's memory is sampled; three samples above the limit make a recycle.
@@ -123,7 +123,7 @@ impl Default for Cluster {
             memory_soft: policy.memory_soft,
             memory_hard: None,
             orphan_grace: Duration::ZERO,
-            spares: 0,
+            spares: policy.spares,
             memory_interval: Duration::from_secs(5),
             memory_fresh: policy.memory_fresh,
             abort_grace: policy.abort_grace,
@@ -180,6 +180,7 @@ impl Settings {
         let workers = cluster.workers.count(cpu_num);
         Policy {
             workers,
+            spares: cluster.spares,
             ready_timeout: cluster.ready_timeout,
             heartbeat_interval: cluster.heartbeat_interval,
             suspect_after: cluster.suspect_after,

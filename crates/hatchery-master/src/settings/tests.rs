@@ -166,8 +166,8 @@ fn rules_between_keys() {
             "cluster.ready_timeout: 0s is too short, the least is 10ms",
         ),
         (
-            |s| s.cluster.spares = 1,
-            "cluster.spares: hot spares come with a later version, write 0",
+            |s| s.cluster.spares = 1025,
+            "cluster.spares: 1025 is not from 0 to 1024",
         ),
         (
             |s| s.cluster.workers = Workers::Count(0),

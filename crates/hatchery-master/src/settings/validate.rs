@@ -76,10 +76,11 @@ impl Problems {
             }
             _ => {}
         }
-        if cluster.spares != 0 {
+        if cluster.spares > WORKERS_MAX {
+            let spares = cluster.spares;
             self.add(
                 "cluster.spares",
-                "hot spares come with a later version, write 0",
+                format!("{spares} is not from 0 to {WORKERS_MAX}"),
             );
         }
         if !(1..=1000).contains(&cluster.crash_budget_per_worker) {

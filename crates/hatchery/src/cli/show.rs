@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hatchery_ipc::status::Status;
+use hatchery_ipc::status::{Pressure, Status};
 use hatchery_master::registry::Running;
 
 /// Columns as wide as their widest cell.
@@ -120,10 +120,38 @@ pub(super) fn status(status: &Status) -> String {
         ]);
     }
     text.push_str(&table.render());
+    for spare in &status.spares {
+        let _ = writeln!(
+            text,
+            "spare {}, pid {}, {}, up {}, {}",
+            spare.instance,
+            spare.pid,
+            spare.state,
+            duration(spare.uptime_ms),
+            size(spare.rss_bytes),
+        );
+    }
+    text.push_str(&pressure(&status.pressure));
     for alarm in &status.alarms {
         let _ = writeln!(text, "\nalarm: {alarm}");
     }
     text
+}
+
+/// A line on memory pressure, while there is some or when it has cost something.
+fn pressure(pressure: &Pressure) -> String {
+    let refused = match pressure.refused {
+        0 => String::new(),
+        count => format!("; {count} requests refused since the start"),
+    };
+    match (pressure.level, pressure.refused) {
+        (0, 0) => String::new(),
+        (0, _) => format!("\nmemory pressure: none{refused}\n"),
+        (level, _) => format!(
+            "\nmemory pressure: level {level} of 4, {}{refused}\n",
+            pressure.reason
+        ),
+    }
 }
 
 /// All applications of a user, a line each.
@@ -213,6 +241,27 @@ mod tests {
         assert_eq!(duration(1_234), "1s 234ms");
         assert_eq!(duration(61_500), "1m 1s");
         assert_eq!(duration(90_061_000), "1day 1h");
+    }
+
+    #[test]
+    fn pressure_is_told_while_it_matters() {
+        let line = |level, refused| {
+            let reason = "memory 95 % used: refuse what is above half".to_owned();
+            pressure(&Pressure {
+                level,
+                reason,
+                refused,
+            })
+        };
+        assert_eq!(line(0, 0), "");
+        assert_eq!(
+            line(0, 7),
+            "\nmemory pressure: none; 7 requests refused since the start\n"
+        );
+        assert_eq!(
+            line(4, 0),
+            "\nmemory pressure: level 4 of 4, memory 95 % used: refuse what is above half\n"
+        );
     }
 
     #[test]

@@ -485,8 +485,8 @@ config/config.default.toml:8:11: listen.backlog: expected i32, found a string",
             "config/config.default.toml:2:16: cluster.suspect_after: 1s must be less than `hang_timeout` (500ms)",
         ),
         (
-            "[cluster]\nspares = 2",
-            "config/config.default.toml:2:10: cluster.spares: hot spares come with a later version, write 0",
+            "[cluster]\nspares = 2000",
+            "config/config.default.toml:2:10: cluster.spares: 2000 is not from 0 to 1024",
         ),
     ] {
         assert_eq!(settings(&one(text)).unwrap_err().to_string(), expected);

@@ -22,6 +22,7 @@ mod master;
 mod memory;
 mod reload;
 mod scale;
+mod spares;
 mod start;
 mod support;
 mod upgrade;

@@ -21,6 +21,15 @@ pub(crate) struct Status {
     pub(crate) workers: Vec<Worker>,
     pub(crate) workers_wanted: u32,
     pub(crate) alarms: Vec<String>,
+    pub(crate) spares: Vec<Spare>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Spare {
+    pub(crate) instance: u64,
+    pub(crate) pid: u32,
+    pub(crate) state: String,
+    pub(crate) generation: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
