@@ -16,6 +16,7 @@ pub mod clock;
 pub mod epoll;
 pub mod inherit;
 pub mod listen;
+pub mod lock;
 pub mod memfd;
 pub mod notify;
 pub mod packet;

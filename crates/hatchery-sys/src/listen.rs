@@ -18,6 +18,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -32,7 +33,7 @@ mod steer;
 mod unix;
 
 pub use address::{Address, ParseAddressError};
-pub use steer::{SLOTS_MAX, steer};
+pub use steer::{SLOTS_MAX, steer, unsteer};
 
 /// A dead peer on an idle connection is noticed after 60 s + 3 × 10 s.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(1);
@@ -161,6 +162,20 @@ pub fn local_address(fd: impl AsFd) -> io::Result<Address> {
                 "the socket has no name that can be told",
             )
         })
+}
+
+/// Whether further sockets can listen beside this one (`reuse_port`).
+pub fn is_grouped(fd: impl AsFd) -> io::Result<bool> {
+    Ok(sockopt::socket_reuseport(fd)?)
+}
+
+/// Connects to the unix socket at `path`, of any length, without waiting: non-blocking,
+/// close-on-exec.
+///
+/// `NotFound` or `ConnectionRefused` when nobody listens there, `WouldBlock` when whoever does has
+/// no time.
+pub fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    unix::connect(path)
 }
 
 /// What waits at a listener; cheap (one system call), and a worker cannot falsify it.

@@ -238,6 +238,24 @@ fn connections_are_steered_to_the_named_slots_only() {
 }
 
 #[test]
+fn without_a_program_the_kernel_chooses_among_all() {
+    let (address, sockets) = group("127.0.0.1", 3);
+    listen::steer(&sockets[0], &[1]).unwrap();
+    listen::unsteer(&sockets[2]).unwrap();
+    let all = spread(address, &sockets, 300);
+    assert!(all.iter().all(|count| *count > 50), "{all:?}");
+    listen::unsteer(&sockets[0]).unwrap();
+}
+
+#[test]
+fn a_group_is_told_from_a_single_socket() {
+    let (_, sockets) = group("127.0.0.1", 1);
+    assert!(listen::is_grouped(&sockets[0]).unwrap());
+    let single = listen::bind(&tcp("127.0.0.1:0"), &SHARED).unwrap();
+    assert!(!listen::is_grouped(&single).unwrap());
+}
+
+#[test]
 fn a_program_of_the_largest_kind_is_taken() {
     let (_, sockets) = group("127.0.0.1", 1);
     let odd: Vec<u32> = (0..512).map(|slot| slot * 2 + 1).collect();
@@ -394,7 +412,12 @@ fn paths_longer_than_the_kernel_takes_work() {
         kind(listen::local_address(&first)),
         io::ErrorKind::Unsupported
     );
+    listen::connect_unix(&path).unwrap();
     drop(first);
+    assert_eq!(
+        kind(listen::connect_unix(&path)),
+        io::ErrorKind::ConnectionRefused
+    );
     let _second = listen::bind(&address, &SHARED).unwrap();
     assert_eq!(names(&deep), ["app.sock"]);
     // A file name that no detour can make short enough to connect to.

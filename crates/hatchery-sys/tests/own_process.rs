@@ -16,7 +16,7 @@ use hatchery_sys::page::StatsPage;
 use hatchery_sys::process::{self, Exit, ExitStatus};
 use hatchery_sys::signals::{Signal, SignalFd};
 use hatchery_sys::spawn::{Program, Spawn};
-use hatchery_sys::{memfd, packet, peer};
+use hatchery_sys::{lock, memfd, packet, peer};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -133,6 +133,32 @@ fn redirected_output_goes_nowhere() {
         "{text}"
     );
     assert!(!errors.contains("unseen"), "{errors}");
+}
+
+/// Where the test process `pid` locks a file.
+fn locked_by(pid: u32) -> std::path::PathBuf {
+    std::env::temp_dir().join(format!("hatchery-lock-test-{pid}"))
+}
+
+#[test]
+#[ignore = "is another process than its parent"]
+fn alone_lock() {
+    let parent = std::os::unix::process::parent_id();
+    let path = locked_by(parent);
+    assert_eq!(lock::holder(&path).unwrap(), Some(parent));
+    let error = lock::claim(&path).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_lock_names_its_holder_and_ends_with_it() {
+    let path = locked_by(std::process::id());
+    assert_eq!(lock::holder(&path).unwrap(), None);
+    let held = lock::claim(&path).unwrap();
+    succeeds("alone_lock");
+    drop(held);
+    assert_eq!(lock::holder(&path).unwrap(), None);
+    std::fs::remove_file(path).unwrap();
 }
 
 #[test]

@@ -8,6 +8,9 @@ use std::os::fd::{AsFd, AsRawFd as _};
 /// The most slots that [`steer`] takes.
 pub const SLOTS_MAX: usize = 1024;
 
+/// Not among the names of `libc`.
+const SO_DETACH_REUSEPORT_BPF: libc::c_int = 68;
+
 /// Gives each new connection to one of `slots`, chosen at random with equal shares.
 ///
 /// `fd` is any socket of the group; the program is the whole group's, outlives that socket, and
@@ -41,6 +44,31 @@ pub fn steer(fd: impl AsFd, slots: &[u32]) -> io::Result<()> {
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+/// Takes away what [`steer`] has put there: the kernel chooses by a hash again. Fine when there is
+/// nothing to take away.
+pub fn unsteer(fd: impl AsFd) -> io::Result<()> {
+    let none: libc::c_int = 0;
+    let size = libc::socklen_t::try_from(size_of_val(&none));
+    let size = size.map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the kernel reads an integer of this size, and does not use it.
+    let result = unsafe {
+        libc::setsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_DETACH_REUSEPORT_BPF,
+            (&raw const none).cast(),
+            size,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => match io::Error::last_os_error() {
+            error if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+            error => Err(error),
+        },
     }
 }
 

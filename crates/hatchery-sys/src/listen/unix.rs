@@ -82,6 +82,13 @@ pub(super) fn in_use(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Connects without waiting.
+pub(super) fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let socket = socket()?;
+    rustix::net::connect(&socket, &Name::new(path)?.address)?;
+    Ok(socket)
+}
+
 /// The path that a socket was bound to by [`bind`], or by anybody else; `None` if it cannot be told.
 pub(super) fn path_of(name: &SocketAddrUnix) -> Option<PathBuf> {
     let bytes = name.path_bytes()?.split(|byte| *byte == 0).next()?;
