@@ -92,8 +92,8 @@ pub struct Kept {
     pub address: String,
     /// The slot that accepts from it; 0 for one that all share.
     pub slot: u32,
-    /// Its place in the kernel's group of sockets of that address.
-    pub place: u32,
+    /// Its place in the kernel's group of sockets of that address, where that is known.
+    pub place: Option<u32>,
 }
 
 impl Versioned for ToChild {
@@ -144,11 +144,22 @@ pub enum ToMaster {
         /// How many connections were waiting in it.
         accepted: u32,
     },
+    /// The first message of an orphan to its new master: the listeners that it holds ride along.
+    /// Since version 2.
+    Kept {
+        /// What each descriptor is, in their order.
+        listeners: Vec<Kept>,
+        /// More of the same list follow in the next message.
+        more: bool,
+    },
 }
 
 impl Versioned for ToMaster {
     fn since(&self) -> u8 {
-        1
+        match self {
+            Self::Ready | Self::BootFailed { .. } | Self::Leaving | Self::Adopted { .. } => 1,
+            Self::Kept { .. } => 2,
+        }
     }
 }
 

@@ -54,6 +54,29 @@ pub enum Verb {
         #[serde(default)]
         fast: bool,
     },
+    /// A child of a former master reports. Its end of a socket pair for the [child
+    /// protocol](crate::child), its stats page and, where it has one, its flight recorder ride
+    /// along; in the pair waits [`ToMaster::Kept`](crate::child::ToMaster::Kept).
+    Orphan(Orphan),
+}
+
+/// Who reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orphan {
+    /// `agent` or `worker`.
+    pub role: String,
+    /// Its slot, if it is a worker that has one.
+    #[serde(default)]
+    pub slot: Option<u32>,
+    /// Its number under the former master.
+    pub instance: u64,
+    /// What it runs, as the former master counted.
+    pub generation: u64,
+    /// The newest version of the child protocol that it speaks.
+    pub protocol: u8,
+    /// Whether it drains already.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// One answer line.

@@ -4,14 +4,14 @@
 //! read its answers loses its connection; the loop never waits for one.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use hatchery_ipc::control::{LINE_MAX, Request, Response};
 use hatchery_sys::inherit::Inherited;
-use hatchery_sys::peer;
+use hatchery_sys::{packet, peer};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error, ErrorCode};
@@ -20,6 +20,9 @@ use crate::state::{self, Bag, Fd};
 
 /// Most clients at once; a further one waits in the socket's backlog.
 const CLIENTS_MAX: usize = 64;
+
+/// Most descriptors that a client's request brings.
+const FDS_MAX: usize = 4;
 
 /// Most bytes that wait for one client.
 const PENDING_MAX: usize = 1 << 20;
@@ -37,6 +40,8 @@ pub(crate) struct Control {
 struct Client {
     stream: UnixStream,
     input: Vec<u8>,
+    /// What came beside the input.
+    fds: Vec<OwnedFd>,
     output: Vec<u8>,
 }
 
@@ -102,6 +107,8 @@ impl Control {
             let Client {
                 stream,
                 input,
+                // An orphan asks again.
+                fds: _,
                 output,
             } = client;
             SavedClient {
@@ -129,6 +136,7 @@ impl Control {
             let client = Client {
                 stream: inherited.take(stream.number())?.into(),
                 input,
+                fds: Vec::new(),
                 output,
             };
             clients.insert(key, client);
@@ -157,6 +165,7 @@ impl Control {
                 let client = Client {
                     stream,
                     input: Vec::new(),
+                    fds: Vec::new(),
                     output: Vec::new(),
                 };
                 let key = self.next_client;
@@ -182,11 +191,14 @@ impl Control {
     pub(crate) fn read(&mut self, key: u64) -> Option<Vec<Result<Request, hatchery_ipc::Error>>> {
         let client = self.clients.get_mut(&key)?;
         let mut chunk = [0; 4096];
-        match client.stream.read(&mut chunk) {
-            Ok(0) => return None,
-            Ok(n) => client.input.extend(&chunk[..n]),
+        match packet::receive(&client.stream, &mut chunk, true) {
+            Ok(Some(packet)) => {
+                client.input.extend(&chunk[..packet.len]);
+                client.fds.extend(packet.fds);
+                client.fds.truncate(FDS_MAX);
+            }
             Err(error) if is_transient(&error) => {}
-            Err(_) => return None,
+            Ok(None) | Err(_) => return None,
         }
         let mut requests = Vec::new();
         while let Some(end) = client.input.iter().position(|&byte| byte == b'\n') {
@@ -201,6 +213,17 @@ impl Control {
             client.input.clear();
         }
         Some(requests)
+    }
+
+    /// The descriptors that a client has sent, in their order.
+    pub(crate) fn take_fds(&mut self, key: u64) -> Vec<OwnedFd> {
+        let client = self.clients.get_mut(&key);
+        client.map_or_else(Vec::new, |client| std::mem::take(&mut client.fds))
+    }
+
+    /// Everyone connected.
+    pub(crate) fn keys(&self) -> Vec<u64> {
+        self.clients.keys().copied().collect()
     }
 
     /// Queues an answer and writes what can be written.

@@ -37,6 +37,8 @@ impl Master {
             Token::Stderr(id) => self.read_output(id, Stream::Stderr),
             Token::Listener(id) => self.adopt(id),
             Token::Check => self.read_checks(),
+            Token::Orphan(key) => self.read_orphan(key),
+            Token::OrphanGone(key) => self.orphan_gone(key),
         }
     }
 
@@ -155,6 +157,8 @@ impl Master {
                     self.adopted(ListenerId::from_u32(listener), accepted);
                     continue;
                 }
+                // Only an orphan's first word.
+                Heard::Message(ToMaster::Kept { .. }) => continue,
                 Heard::Nothing => return,
                 Heard::End => {
                     // It may live on; its exit tells the rest. An open epoll entry would spin.

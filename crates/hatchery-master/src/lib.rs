@@ -12,6 +12,7 @@
 //! | `upkeep` | what is done by the clock: heartbeats, memory, the registry, the watchdog |
 //! | `process`, `release`, `check` | one child; one generation's pinned files; asking a binary whether it could take over |
 //! | `listeners`, `adoption` | the sockets, their steering, and queues without a worker |
+//! | `orphans` | processes of a former master, and listeners kept for the next |
 //! | `control`, `requests`, `status` | the control socket and its verbs |
 //! | `upgrade`, `state`, `restore` | the master's replacement of its own image, and what it leaves to the next |
 //! | `run_dir`, `registry` | who runs where |
@@ -27,6 +28,7 @@ mod launch;
 mod lines;
 mod listeners;
 mod master;
+mod orphans;
 mod perform;
 mod process;
 pub mod registry;

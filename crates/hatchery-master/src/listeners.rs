@@ -13,14 +13,17 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-mod saved;
-
-pub(crate) use saved::SavedListeners;
-
+use hatchery_ipc::child::Kept;
 use hatchery_sys::listen::{self, Address, Options};
 
 use crate::error::{Error, ErrorCode};
 use crate::settings::{Listen, Mode};
+
+mod found;
+mod saved;
+
+pub(crate) use found::Found;
+pub(crate) use saved::SavedListeners;
 
 /// All listeners of the application.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub(crate) struct Listeners {
     options: Options,
     /// The slots that receive new connections.
     live: BTreeSet<u32>,
+    /// Changes whenever there is another socket or another order.
+    version: u64,
 }
 
 /// One address.
@@ -48,8 +53,8 @@ enum Sockets {
     /// One a slot.
     Slots {
         sockets: Vec<OwnedFd>,
-        /// The slot of each place in the kernel's group.
-        order: Vec<u32>,
+        /// The slot of each place in the kernel's group. `None`: not known, the kernel chooses.
+        order: Option<Vec<u32>>,
     },
 }
 
@@ -76,8 +81,9 @@ impl ListenerId {
 }
 
 impl Listeners {
-    /// Binds every address. A failure names the address; what was bound is closed again.
-    pub(crate) fn open(listen: &Listen, slots: u32) -> Result<Self, Error> {
+    /// Takes over what was found and binds every other address. A failure names the address; what
+    /// was bound is closed again.
+    pub(crate) fn open(listen: &Listen, slots: u32, found: &mut Found) -> Result<Self, Error> {
         let options = Options {
             backlog: listen.backlog,
             ..Options::default()
@@ -87,15 +93,53 @@ impl Listeners {
             let address: Address = text.parse().map_err(|error| {
                 Error::new(ErrorCode::Listen, format!("listen {text:?}: {error}"))
             })?;
-            let group = Group::open(&address, listen.mode, &options, slots)
-                .map_err(|error| cannot_listen(text, &error))?;
+            let group = match found.take(&address) {
+                Some(taken) => Group::take_over(taken, &options, slots),
+                None => Group::open(&address, listen.mode, &options, slots),
+            };
+            let group = group.map_err(|error| cannot_listen(text, &error))?;
             groups.push(group);
         }
         Ok(Self {
             groups,
             options,
             live: BTreeSet::new(),
+            version: 1,
         })
+    }
+
+    /// Tells one state of the list below from another.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Every socket with all that another master must know of it, and the number of its address.
+    pub(crate) fn to_keep(&self) -> Vec<(usize, Kept, BorrowedFd<'_>)> {
+        let mut all = Vec::new();
+        for (number, group) in self.groups.iter().enumerate() {
+            for (socket, slot) in group.all().zip(0..) {
+                let kept = Kept {
+                    address: group.address.to_string(),
+                    slot,
+                    place: group.place(slot),
+                };
+                all.push((number, kept, socket));
+            }
+        }
+        all
+    }
+
+    /// Whether the kernel chooses among the slots of some address.
+    pub(crate) fn is_adrift(&self) -> bool {
+        let adrift = |group: &Group| matches!(group.sockets, Sockets::Slots { order: None, .. });
+        self.groups.iter().any(adrift)
+    }
+
+    /// Leaves the files of unix sockets to the processes that serve on.
+    pub(crate) fn leave_files(&mut self) {
+        for group in &mut self.groups {
+            group.file = None;
+        }
     }
 
     /// The addresses, as clients would write them.
@@ -109,7 +153,9 @@ impl Listeners {
     /// What the worker of `slot` inherits: one socket an address. Makes missing sockets.
     pub(crate) fn for_slot(&mut self, slot: u32) -> io::Result<Vec<BorrowedFd<'_>>> {
         for group in &mut self.groups {
-            group.grow(slot, &self.options)?;
+            if group.grow(slot, &self.options)? {
+                self.version += 1;
+            }
         }
         Ok(self.groups.iter().map(|group| group.socket(slot)).collect())
     }
@@ -166,6 +212,7 @@ impl Listeners {
             }
         }
         if !revived.is_empty() {
+            self.version += 1;
             // The groups' order has changed. A failure leaves the kernel's own spread, which works.
             let _ = self.apply();
         }
@@ -194,6 +241,7 @@ impl Drop for Listeners {
         for group in &self.groups {
             // Another application may have taken the path since this one has begun to refuse.
             if let Address::Unix(path) = &group.address
+                && group.file.is_some()
                 && group.file == file_of(path)
             {
                 let _ = std::fs::remove_file(path);
@@ -226,7 +274,7 @@ impl Group {
                 let address = listen::local_address(first.as_fd())?;
                 let sockets = Sockets::Slots {
                     sockets: vec![first],
-                    order: vec![0],
+                    order: Some(vec![0]),
                 };
                 let mut group = Self {
                     address,
@@ -259,7 +307,49 @@ impl Group {
         })
     }
 
-    fn grow(&mut self, slot: u32, options: &Options) -> io::Result<()> {
+    /// Goes on with the sockets of a former master.
+    fn take_over(taken: found::Taken, options: &Options, slots: u32) -> io::Result<Self> {
+        let mut group = Self {
+            file: match &taken.address {
+                Address::Unix(path) => file_of(path),
+                Address::Tcp(_) => None,
+            },
+            address: taken.address,
+            sockets: taken.sockets,
+        };
+        let reuse = Options {
+            reuse_port: true,
+            ..*options
+        };
+        if let Sockets::Slots { sockets, order } = &mut group.sockets {
+            for slot in taken.missing {
+                sockets.insert(slot as usize, listen::bind(&group.address, &reuse)?);
+                *order = None;
+            }
+            if order.is_none()
+                && let Some(any) = sockets.first()
+            {
+                listen::unsteer(any)?;
+            }
+        }
+        group.grow(slots.saturating_sub(1), options)?;
+        Ok(group)
+    }
+
+    /// The place of a slot's socket in the kernel's group.
+    fn place(&self, slot: u32) -> Option<u32> {
+        match &self.sockets {
+            Sockets::Shared(_) => Some(0),
+            Sockets::Slots { order, .. } => {
+                let place = order.as_ref()?.iter().position(|&other| other == slot)?;
+                u32::try_from(place).ok()
+            }
+        }
+    }
+
+    /// Makes the sockets up to this slot's. Returns whether there was one to make.
+    fn grow(&mut self, slot: u32, options: &Options) -> io::Result<bool> {
+        let mut grown = false;
         if let Sockets::Slots { sockets, order } = &mut self.sockets {
             while sockets.len() <= slot as usize {
                 let new = sockets.len();
@@ -268,10 +358,13 @@ impl Group {
                     ..*options
                 };
                 sockets.push(listen::bind(&self.address, &reuse)?);
-                order.push(u32::try_from(new).unwrap_or(u32::MAX));
+                if let Some(order) = order {
+                    order.push(u32::try_from(new).unwrap_or(u32::MAX));
+                }
+                grown = true;
             }
         }
-        Ok(())
+        Ok(grown)
     }
 
     fn socket(&self, slot: u32) -> BorrowedFd<'_> {
@@ -291,7 +384,11 @@ impl Group {
     }
 
     fn steer(&self, live: &BTreeSet<u32>) -> io::Result<()> {
-        let Sockets::Slots { sockets, order } = &self.sockets else {
+        let Sockets::Slots {
+            sockets,
+            order: Some(order),
+        } = &self.sockets
+        else {
             return Ok(());
         };
         let places: Vec<u32> = (0..)
@@ -320,11 +417,15 @@ impl Group {
                         continue;
                     }
                     // The kernel moved the last socket into the place of this one.
-                    if let Some(place) = order.iter().position(|&other| other == slot) {
+                    if let Some(order) = order
+                        && let Some(place) = order.iter().position(|&other| other == slot)
+                    {
                         order.swap_remove(place);
                     }
                     if listen::relisten(socket.as_fd(), backlog).is_ok() {
-                        order.push(slot);
+                        if let Some(order) = order {
+                            order.push(slot);
+                        }
                         revived = true;
                     }
                 }
@@ -361,7 +462,7 @@ mod tests {
             mode,
             ..Listen::default()
         };
-        Listeners::open(&listen, slots).unwrap()
+        Listeners::open(&listen, slots, &mut Found::default()).unwrap()
     }
 
     fn waiting(listeners: &Listeners, slot: u16) -> u32 {
@@ -404,7 +505,7 @@ mod tests {
             addresses: vec![address.clone()],
             ..Listen::default()
         };
-        let error = Listeners::open(&listen, 2).unwrap_err();
+        let error = Listeners::open(&listen, 2, &mut Found::default()).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Listen);
         assert!(error.to_string().contains(&address), "{error}");
     }

@@ -24,7 +24,8 @@ use crate::error::{Context as _, Error, ErrorCode};
 use crate::journal::{self, Level};
 use crate::launch::{Announcer, Launch, Outcome};
 use crate::lines::Tail;
-use crate::listeners::Listeners;
+use crate::listeners::{Found, Listeners};
+use crate::orphans::{self, Early, Keeping, Orphans};
 use crate::process::{Process, Template};
 use crate::registry;
 use crate::release::{Release, with_tail};
@@ -89,6 +90,13 @@ pub(crate) struct Master {
 
     pub(crate) listeners: Listeners,
     pub(crate) adoptions: Adoptions,
+    /// The slots that the supervisor wants to receive connections.
+    pub(crate) steered: Vec<u32>,
+    pub(crate) keeping: Keeping,
+    /// Asked before the loop ran.
+    pub(crate) early: Early,
+    /// Processes of a former master.
+    pub(crate) orphans: Orphans,
 
     pub(crate) control: Control,
     pub(crate) askers: BTreeMap<RequestId, Asker>,
@@ -127,8 +135,11 @@ impl Master {
     fn new(launch: Launch) -> Result<Self, Error> {
         let run_dir = RunDir::claim(&launch.run_dir, &launch.app)?;
         let policy = launch.settings.policy(proc::cpu_num());
-        let listeners = Listeners::open(&launch.settings.listen, policy.workers)?;
-        let control = Control::open(&run_dir.control_socket())?;
+        let mut control = Control::open(&run_dir.control_socket())?;
+        let mut found = Found::default();
+        let listen = &launch.settings.listen;
+        let gathered = orphans::gather(&mut control, &run_dir, listen, &mut found);
+        let listeners = Listeners::open(listen, policy.workers, &mut found)?;
         let system = |what: &'static str| move || format!("cannot set up {what}");
         let epoll = Epoll::new().context(ErrorCode::System, system("epoll"))?;
         let signals = SignalFd::new(&SIGNALS).context(ErrorCode::System, system("signals"))?;
@@ -145,13 +156,18 @@ impl Master {
             .context(ErrorCode::System, system("the configuration"))?;
         let now = Time::from_millis(clock::monotonic_ms());
         let seed = now.as_millis() ^ u64::from(std::process::id()) << 32;
-        let template = Template::new(launch.app.clone(), launch.env.clone(), launch.title.clone());
+        let template = Template::new(
+            launch.app.clone(),
+            launch.env.clone(),
+            launch.title.clone(),
+            run_dir.control_socket(),
+        );
         let notify_socket = std::env::var_os(environment::NOTIFY_SOCKET);
         let notifier = Notifier::from_env(notify_socket).context(
             ErrorCode::System,
             system("the service manager's NOTIFY_SOCKET"),
         )?;
-        Ok(Self {
+        let mut master = Self {
             announcer: Announcer::new(None),
             supervisor: Supervisor::new(policy, seed),
             now,
@@ -173,6 +189,10 @@ impl Master {
             failed_tail: Tail::default(),
             listeners,
             adoptions: Adoptions::default(),
+            steered: Vec::new(),
+            keeping: Keeping::default(),
+            early: Vec::new(),
+            orphans: Orphans::new(gathered.orphans),
             control,
             askers: BTreeMap::new(),
             next_request: 1,
@@ -183,13 +203,33 @@ impl Master {
             finished: None,
             run_dir,
             launch,
-        })
+        };
+        master.recall(gathered.early, &gathered.remarks, &found);
+        Ok(master)
+    }
+
+    /// Sees to what came up before there was a loop.
+    fn recall(&mut self, early: Early, remarks: &[String], unwanted: &Found) {
+        for remark in remarks {
+            self.log(Level::Warn, remark);
+        }
+        for address in unwanted.rest() {
+            let text = format!("{address} is served by the former master's processes alone");
+            self.log(Level::Warn, &text);
+        }
+        if self.listeners.is_adrift() {
+            let text = "nobody has kept all listeners of the former master: \
+                        the kernel chooses among the workers until a restart";
+            self.log(Level::Warn, text);
+        }
+        self.early = early;
     }
 
     fn run(mut self) -> Result<Outcome, Error> {
         self.greet();
         self.register();
-        self.tell(Event::Start);
+        self.begin();
+        self.answer_early();
         self.go_on()
     }
 
@@ -198,8 +238,12 @@ impl Master {
         let mut ready = Vec::new();
         let finished = loop {
             self.perform();
-            if let Some(finished) = self.finished.take() {
-                break finished;
+            self.keep_listeners();
+            match self.finished.take() {
+                // Those who go with this master have not gone yet.
+                Some(Ok(())) if !self.orphans.is_empty() => self.finished = Some(Ok(())),
+                Some(finished) => break finished,
+                None => {}
             }
             if let Some(program) = self.successor.take() {
                 self.become_successor(&program);
@@ -207,6 +251,10 @@ impl Master {
             }
             self.turn(&mut ready);
         };
+        if !self.orphans.is_empty() {
+            // A start that has failed leaves them as they were.
+            self.listeners.leave_files();
+        }
         // A check that still runs has nobody left to tell.
         for check in &mut self.checks {
             check.time_out();
@@ -255,6 +303,9 @@ impl Master {
             next = next.min(check.deadline);
         }
         if let Some(deadline) = self.adoptions.next_deadline() {
+            next = next.min(deadline);
+        }
+        if let Some(deadline) = self.orphans.next_deadline() {
             next = next.min(deadline);
         }
         if self.out.is_pending() || self.err.is_pending() {

@@ -182,7 +182,23 @@ impl Master {
     }
 
     fn steer(&mut self, slots: &[Slot]) {
-        if let Err(error) = self.listeners.steer(slots.iter().map(|slot| slot.0)) {
+        self.steered = slots.iter().map(|slot| slot.0).collect();
+        self.steer_again();
+        let leaves_orphans = !self.orphans.is_empty() && !self.orphans.stop_asked;
+        if slots.is_empty() && self.supervisor.phase() == Phase::Stopping && !leaves_orphans {
+            self.upkeep.refuse_soon(self.now);
+        }
+    }
+
+    /// The supervisor's slots, and those of a former master's workers that still serve.
+    pub(crate) fn steer_again(&mut self) {
+        let slots: Vec<u32> = self
+            .steered
+            .iter()
+            .copied()
+            .chain(self.orphans.slots())
+            .collect();
+        if let Err(error) = self.listeners.steer(slots.into_iter()) {
             // The kernel goes on with the former table or its own spread; siblings empty the rest.
             self.log(
                 Level::Error,
@@ -190,9 +206,6 @@ impl Master {
             );
         }
         self.watch_unattended();
-        if slots.is_empty() && self.supervisor.phase() == Phase::Stopping {
-            self.upkeep.refuse_soon(self.now);
-        }
     }
 
     /// Pins what is on disk and has it checked by itself, in a process of its own.
@@ -271,6 +284,9 @@ impl Master {
     }
 
     fn phase_changed(&mut self, from: Phase, to: Phase) {
+        if from == Phase::Starting && to != Phase::Stopping {
+            self.drain_orphans(true);
+        }
         match to {
             Phase::Ready if from == Phase::Starting => {
                 self.welcome();

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use hatchery_ipc::child::{self, ToChild, ToMaster, Welcome};
 use hatchery_ipc::environment as env;
@@ -42,6 +42,8 @@ pub(crate) struct Template {
     pub(crate) app: String,
     pub(crate) env: String,
     pub(crate) title: String,
+    /// Where children find the next master.
+    control_socket: PathBuf,
     inherited: Vec<(OsString, OsString)>,
 }
 
@@ -128,7 +130,7 @@ pub(crate) struct Output {
 }
 
 impl Template {
-    pub(crate) fn new(app: String, env: String, title: String) -> Self {
+    pub(crate) fn new(app: String, env: String, title: String, control_socket: PathBuf) -> Self {
         let ours = |name: &OsString| {
             name.to_str()
                 .is_some_and(|n| PRIVATE.contains(&n) || n.starts_with("HATCHERY_"))
@@ -141,6 +143,7 @@ impl Template {
             app,
             env,
             title,
+            control_socket,
             inherited,
         }
     }
@@ -171,6 +174,8 @@ impl Template {
             set(env::LISTEN_FDS, listeners.to_string());
             set(env::LISTEN_FDNAMES, names.join(":"));
         }
+        let socket = self.control_socket.clone().into();
+        vars.push((env::CONTROL_SOCKET.into(), socket));
         vars
     }
 }

@@ -72,11 +72,29 @@ impl Master {
                 return self.settle(key, Connection::Closed);
             };
             for request in requests {
-                match request {
-                    Ok(request) => self.request(key, &request),
-                    Err(error) => self.answer(key, &Response::done(Err(error.to_string()))),
-                }
+                self.take_request(key, request);
             }
+        }
+    }
+
+    /// What was asked before the loop ran.
+    pub(crate) fn answer_early(&mut self) {
+        for key in self.control.keys() {
+            if let Some(fd) = self.control.client(key) {
+                let _ = self
+                    .epoll
+                    .add(fd, Token::Client(key).to_u64(), Interest::READ);
+            }
+        }
+        for (key, request) in std::mem::take(&mut self.early) {
+            self.take_request(key, request);
+        }
+    }
+
+    fn take_request(&mut self, key: u64, request: Result<Request, hatchery_ipc::Error>) {
+        match request {
+            Ok(request) => self.request(key, &request),
+            Err(error) => self.answer(key, &Response::done(Err(error.to_string()))),
         }
     }
 
@@ -87,6 +105,7 @@ impl Master {
                 return self.answer(key, &Response::status(status));
             }
             Verb::Restart => return self.restart(key, request.wait),
+            Verb::Orphan(ref report) => return self.orphan_reports(key, report),
             Verb::Reload => ("reload", Command::Reload),
             Verb::Upgrade => ("upgrade", Command::Upgrade),
             Verb::Scale { workers } => ("scale", Command::Scale { workers }),
@@ -110,9 +129,10 @@ impl Master {
     pub(crate) fn command(&mut self, asker: Asker, command: Command) {
         let request = RequestId(self.next_request);
         self.next_request += 1;
-        if matches!(command, Command::Stop { .. }) {
+        if let Command::Stop { fast } = command {
             // Whoever says stop means it, also in the middle of a restart.
             self.restart_after_stop = false;
+            self.stop_orphans(fast);
         }
         if self.supervisor.phase() != Phase::Reloading {
             // Who ended before this was asked does not explain how it goes.

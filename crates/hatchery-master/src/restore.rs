@@ -22,6 +22,7 @@ use crate::control::Control;
 use crate::launch::{Announcer, Launch};
 use crate::listeners::Listeners;
 use crate::master::{Master, SIGNALS};
+use crate::orphans::{Keeping, Orphans};
 use crate::process::{Process, Template};
 use crate::registry;
 use crate::release::Release;
@@ -60,6 +61,13 @@ impl Master {
             listeners,
             // Asked again where something waits.
             adoptions: _,
+            steered,
+            // Given once more, as if it were new.
+            keeping: _,
+            // Of before the loop ran.
+            early: _,
+            // They look for this image as they would for another master.
+            orphans: _,
             control,
             askers,
             next_request,
@@ -91,6 +99,7 @@ impl Master {
                 .collect::<Result<_, _>>()?,
             failed_tail: failed_tail.clone(),
             listeners: listeners.save(bag),
+            steered: steered.clone(),
             control: control.save(bag),
             askers: pairs(askers),
             next_request: *next_request,
@@ -225,7 +234,13 @@ fn assemble(
         let release = Release::restore(saved, settings, inherited)?;
         releases.insert(generation, Rc::new(release));
     }
-    let template = Template::new(launch.app.clone(), launch.env.clone(), launch.title.clone());
+    let run_dir = RunDir::restore(body.run_dir, inherited)?;
+    let template = Template::new(
+        launch.app.clone(),
+        launch.env.clone(),
+        launch.title.clone(),
+        run_dir.control_socket(),
+    );
     Ok(Master {
         announcer: Announcer::restore(body.announcer, inherited)?,
         supervisor: understood.supervisor,
@@ -248,6 +263,10 @@ fn assemble(
         failed_tail: body.failed_tail,
         listeners: Listeners::restore(body.listeners, understood.addresses, inherited)?,
         adoptions: Adoptions::default(),
+        steered: body.steered,
+        keeping: Keeping::default(),
+        early: Vec::new(),
+        orphans: Orphans::default(),
         control: Control::restore(body.control, inherited)?,
         askers: body.askers.into_iter().collect(),
         next_request: body.next_request,
@@ -256,7 +275,7 @@ fn assemble(
         registry: body.registry.map(registry::Entry::restore),
         restart_after_stop: body.restart_after_stop,
         finished: None,
-        run_dir: RunDir::restore(body.run_dir, inherited)?,
+        run_dir,
         launch,
     })
 }

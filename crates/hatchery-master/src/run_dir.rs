@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use hatchery_sys::inherit::Inherited;
+use hatchery_sys::lock;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context as _, Error, ErrorCode};
@@ -18,6 +19,8 @@ use crate::state::{self, Bag, Fd};
 pub(crate) struct RunDir {
     path: PathBuf,
     app: String,
+    /// Processes of a former master may live on: the next start must look for them, too.
+    pub(crate) is_haunted: bool,
     /// Held for the life of the master. Not inherited, so it is free as soon as the master is gone.
     lock: File,
 }
@@ -28,6 +31,8 @@ pub(crate) struct SavedRunDir {
     #[serde(with = "state::path")]
     path: PathBuf,
     app: String,
+    #[serde(default)]
+    is_haunted: bool,
     lock: Fd,
 }
 
@@ -81,6 +86,8 @@ impl RunDir {
         let run_dir = Self {
             path: path.to_owned(),
             app: app.to_owned(),
+            // A master that ends by itself takes it along.
+            is_haunted: pid_file(path, app).exists(),
             lock,
         };
         run_dir.write_pid().context(ErrorCode::RunDir, || {
@@ -90,10 +97,16 @@ impl RunDir {
     }
 
     pub(crate) fn save<'a>(&'a self, bag: &mut Bag<'a>) -> SavedRunDir {
-        let Self { path, app, lock } = self;
+        let Self {
+            path,
+            app,
+            is_haunted,
+            lock,
+        } = self;
         SavedRunDir {
             path: path.clone(),
             app: app.clone(),
+            is_haunted: *is_haunted,
             lock: bag.put(lock.as_fd()),
         }
     }
@@ -102,6 +115,7 @@ impl RunDir {
         Ok(Self {
             path: saved.path,
             app: saved.app,
+            is_haunted: saved.is_haunted,
             lock: inherited.take(saved.lock.number())?.into(),
         })
     }
@@ -124,8 +138,12 @@ impl RunDir {
 impl Drop for RunDir {
     fn drop(&mut self) {
         // What cannot be removed is stale for the next start, which looks at the lock alone.
-        let _ = fs::remove_file(self.control_socket());
-        let _ = fs::remove_file(pid_file(&self.path, &self.app));
+        let socket = self.control_socket();
+        let _ = fs::remove_file(&socket);
+        if !self.is_haunted {
+            let _ = fs::remove_file(lock::agent_file(&socket));
+            let _ = fs::remove_file(pid_file(&self.path, &self.app));
+        }
     }
 }
 

@@ -144,6 +144,8 @@ pub(crate) struct Body {
     pub(crate) releases: Vec<SavedRelease>,
     pub(crate) failed_tail: Tail,
     pub(crate) listeners: SavedListeners,
+    #[serde(default)]
+    pub(crate) steered: Vec<u32>,
     pub(crate) control: SavedControl,
     pub(crate) askers: Vec<(RequestId, Asker)>,
     pub(crate) next_request: u64,

@@ -53,7 +53,7 @@ impl Master {
             losses: Losses::default(),
             handovers: Handovers::default(),
             pressure: Pressure::default(),
-            orphans: Vec::new(),
+            orphans: self.orphans.status(),
         }
     }
 

@@ -23,6 +23,10 @@ pub(crate) enum Token {
     Listener(ListenerId),
     /// A pipe of some check.
     Check,
+    /// The message socket of a former master's child, by its key.
+    Orphan(u64),
+    /// Its end.
+    OrphanGone(u64),
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -39,6 +43,8 @@ impl Token {
             Self::Stderr(InstanceId(id)) => (5, id),
             Self::Listener(id) => (6, u64::from(id.to_u32())),
             Self::Check => (7, 0),
+            Self::Orphan(key) => (8, key),
+            Self::OrphanGone(key) => (9, key),
         };
         kind << KIND_SHIFT | (value & VALUE_MASK)
     }
@@ -55,6 +61,8 @@ impl Token {
             5 => Self::Stderr(InstanceId(value)),
             6 => Self::Listener(ListenerId::from_u32(u32::try_from(value).ok()?)),
             7 => Self::Check,
+            8 => Self::Orphan(value),
+            9 => Self::OrphanGone(value),
             _ => return None,
         })
     }
@@ -76,6 +84,8 @@ mod tests {
             Token::Stderr(InstanceId(VALUE_MASK)),
             Token::Listener(listener),
             Token::Check,
+            Token::Orphan(3),
+            Token::OrphanGone(4),
         ] {
             assert_eq!(Token::from_u64(token.to_u64()), Some(token));
         }

@@ -148,6 +148,9 @@ impl Master {
         {
             return Err("a restart is being checked".into());
         }
+        if self.orphans.start_waits {
+            return Err("the agent of the former master is still there".into());
+        }
         let path = &self.launch.binary;
         let failed = |error| format!("cannot start {} --check-state: {error}", path.display());
         let pinned = self.upgrade_to.take().and_then(|generation| {

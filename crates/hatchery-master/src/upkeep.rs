@@ -125,6 +125,7 @@ impl Master {
             }
         }
         self.retry_adoptions();
+        self.kill_late_orphans();
         for check in &mut self.checks {
             if now >= check.deadline {
                 check.deadline = now + Duration::from_secs(5);

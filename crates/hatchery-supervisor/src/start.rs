@@ -24,6 +24,11 @@ impl Supervisor {
         self.start_agent();
     }
 
+    /// Numbers instances from here on: processes of a former master live that have lower ones.
+    pub fn number_from(&mut self, first: InstanceId) {
+        self.next_instance = self.next_instance.max(first.0);
+    }
+
     /// Before the pool is up: all workers as soon as the agent is ready, and everyone told as soon
     /// as all are.
     pub(crate) fn step_start(&mut self) {

@@ -28,7 +28,10 @@ struct SavedGroup {
 #[derive(Debug, Serialize, Deserialize)]
 enum SavedSockets {
     Shared(Fd),
-    Slots { sockets: Vec<Fd>, order: Vec<u32> },
+    Slots {
+        sockets: Vec<Fd>,
+        order: Option<Vec<u32>>,
+    },
 }
 
 impl SavedListeners {
@@ -48,6 +51,7 @@ impl Listeners {
             groups,
             options,
             live,
+            version: _,
         } = self;
         let Options {
             backlog,
@@ -81,6 +85,7 @@ impl Listeners {
                 ..Options::default()
             },
             live: saved.live.into_iter().collect(),
+            version: 1,
         })
     }
 }

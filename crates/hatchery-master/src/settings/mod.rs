@@ -122,7 +122,7 @@ impl Default for Cluster {
             surge: Surge::Percent(policy.surge_percent),
             memory_soft: policy.memory_soft,
             memory_hard: None,
-            orphan_grace: Duration::ZERO,
+            orphan_grace: Duration::from_secs(30),
             spares: policy.spares,
             memory_interval: Duration::from_secs(5),
             memory_fresh: policy.memory_fresh,

@@ -35,7 +35,10 @@ pub(crate) fn run_agent(
         bells: child.bells.clone(),
         end: end.clone(),
     };
-    let started = control.listen(child.orphan_grace, duty);
+    if let Err(reason) = child.belongings.claim_agent() {
+        return super::boot_failed(&control, reason);
+    }
+    let started = control.listen(Arc::clone(&child.belongings), duty);
     let runtime = match started.and_then(|()| super::local_runtime()) {
         Ok(runtime) => runtime,
         Err(error) => return super::boot_failed(&control, error.to_string()),

@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hatchery_ipc::child::{PACKET_MAX, ToChild, VERSION_MIN, Welcome, decode};
+use hatchery_ipc::child::{Kept, PACKET_MAX, ToChild, VERSION, VERSION_MIN, Welcome, decode};
+use hatchery_ipc::control::Orphan;
 use hatchery_ipc::environment as names;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::recorder::Recorder;
@@ -18,6 +20,7 @@ use rustix::net::sockopt::socket_type;
 
 use super::control::Control;
 use super::moment::{Bells, Moments};
+use super::orphan::Belongings;
 use crate::complain::complain;
 
 /// What a child of the master is for.
@@ -84,14 +87,14 @@ pub(crate) struct Child {
     pub(crate) heartbeat_interval: Duration,
     /// How long idle keep-alive connections are kept while draining.
     pub(crate) idle_grace: Duration,
-    /// How long it serves on when the master is gone.
-    pub(crate) orphan_grace: Duration,
     /// How long it drains when somebody else than the master told it to.
     pub(crate) drain_timeout: Duration,
     /// What user code can wait for.
     pub(crate) moments: Moments,
     pub(super) bells: Bells,
     pub(super) control: Arc<Control>,
+    /// What it would bring to another master.
+    pub(super) belongings: Arc<Belongings>,
 }
 
 impl Child {
@@ -123,6 +126,7 @@ impl Child {
             )));
         }
         let (bells, moments) = Bells::new();
+        let belongings = variables.belongings(&welcome, &page, &sockets)?;
         Ok(Self {
             app: variables.text(names::APP)?,
             env: variables.text(names::ENV)?,
@@ -136,7 +140,6 @@ impl Child {
             listeners: sockets,
             heartbeat_interval: Duration::from_millis(welcome.heartbeat_interval_ms),
             idle_grace: Duration::from_millis(welcome.idle_grace_ms),
-            orphan_grace: Duration::from_millis(welcome.orphan_grace_ms),
             drain_timeout: Duration::from_millis(welcome.drain_timeout_ms),
             moments,
             bells,
@@ -144,6 +147,7 @@ impl Child {
                 control,
                 variables.optional(names::PROTOCOL)?.unwrap_or(VERSION_MIN),
             )),
+            belongings: Arc::new(belongings),
         })
     }
 }
@@ -200,6 +204,45 @@ impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
         }
         let made = Recorder::create().map_err(|error| bad("recorder", &error))?;
         Ok(made.0)
+    }
+
+    /// What the next master will want to have, should this one die.
+    fn belongings(
+        &self,
+        welcome: &Welcome,
+        page: &OwnedFd,
+        sockets: &[OwnedFd],
+    ) -> Result<Belongings, BadChild> {
+        let slot: Option<u32> = self.optional(names::SLOT)?;
+        let mut listeners = Vec::new();
+        for (address, socket) in welcome.listeners.iter().zip(sockets) {
+            let kept = Kept {
+                address: address.clone(),
+                slot: slot.unwrap_or_default(),
+                place: None,
+            };
+            let socket = socket
+                .try_clone()
+                .map_err(|error| bad("listener", &error))?;
+            listeners.push((kept, socket));
+        }
+        Ok(Belongings {
+            identity: Mutex::new(Orphan {
+                role: self.text(names::ROLE)?,
+                slot,
+                instance: self.number(names::INSTANCE)?,
+                generation: self.number(names::GENERATION)?,
+                protocol: VERSION,
+                draining: false,
+            }),
+            control_socket: (self.lookup)(names::CONTROL_SOCKET).map(PathBuf::from),
+            grace: Duration::from_millis(welcome.orphan_grace_ms),
+            page: page
+                .try_clone()
+                .map_err(|error| bad("stats page", &error))?,
+            listeners: Mutex::new(listeners),
+            lock: Mutex::new(None),
+        })
     }
 
     fn control(&self) -> Result<OwnedFd, BadChild> {

@@ -1,31 +1,51 @@
 //! The thread that listens to the master.
 //!
 //! It is a plain thread, so that it does its work also while the runtime is blocked: what it hears
-//! waits in bounded queues, and when the master dies it ends the process itself, in time.
+//! waits in bounded queues, and when the master dies it looks for the next one, or ends the process
+//! itself, in time.
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hatchery_ipc::child::{PACKET_MAX, ToChild, ToMaster, decode, encode};
+use hatchery_ipc::child::{Kept, PACKET_MAX, ToChild, ToMaster, decode, encode};
 use hatchery_sys::{packet, process};
 
+use super::orphan::Belongings;
 use crate::complain::complain;
 use crate::pressure::PressureLevel;
 
 /// How long an orphan may drain before it kills itself.
 const ORPHAN_DRAIN: Duration = Duration::from_secs(2);
 
+/// Who keeps the socket open for this long is a master.
+const A_MASTER: Duration = Duration::from_secs(1);
+
+/// Stands in for what no clock can count to.
+const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+
 /// The child's end of the socket to the master.
 #[derive(Debug)]
 pub(crate) struct Control {
-    socket: OwnedFd,
+    /// Another one when another master has taken over.
+    socket: Mutex<Arc<OwnedFd>>,
     /// The newest version of the protocol that the master speaks.
     protocol: u8,
+    is_ready: AtomicBool,
     is_orphan: AtomicBool,
+}
+
+/// What the control thread remembers.
+struct Thread<D> {
+    duty: D,
+    belongings: Arc<Belongings>,
+    /// When the drain that it was told to make ends.
+    drain_until: Option<Instant>,
+    /// Listeners of a list that has not come to its end.
+    kept: Vec<(Kept, OwnedFd)>,
 }
 
 /// What the role of a child does with what it hears. Called on the control thread; must not block.
@@ -45,16 +65,24 @@ pub(super) trait Duty: Send + 'static {
 impl Control {
     pub(super) fn new(socket: OwnedFd, protocol: u8) -> Self {
         Self {
-            socket,
+            socket: Mutex::new(Arc::new(socket)),
             protocol,
+            is_ready: AtomicBool::new(false),
             is_orphan: AtomicBool::new(false),
         }
     }
 
     /// Tells the master something. Never blocks: a master that reads nothing is not to hang us.
     pub(super) fn tell(&self, message: &ToMaster) -> io::Result<()> {
+        if *message == ToMaster::Ready {
+            self.is_ready.store(true, Ordering::Relaxed);
+        }
         let bytes = encode(message, self.protocol).map_err(io::Error::other)?;
-        packet::send(&self.socket, &bytes, &[], true)
+        packet::send(&*self.socket(), &bytes, &[], true)
+    }
+
+    fn socket(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.socket.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Tells the master something that it can do without.
@@ -68,14 +96,17 @@ impl Control {
     /// not to start.
     pub(super) fn listen(
         self: &Arc<Self>,
-        orphan_grace: Duration,
+        belongings: Arc<Belongings>,
         duty: impl Duty,
     ) -> io::Result<()> {
         let control = Arc::clone(self);
-        let listen = move || {
-            control.hear(&duty);
-            control.orphaned(orphan_grace, &duty);
+        let mut thread = Thread {
+            duty,
+            belongings,
+            drain_until: None,
+            kept: Vec::new(),
         };
+        let listen = move || control.serve_masters(&mut thread);
         thread::Builder::new()
             .name("hatchery-control".into())
             .spawn(listen)
@@ -90,11 +121,35 @@ impl Control {
         }
     }
 
+    /// Hears one master after the other, until none comes.
+    fn serve_masters(&self, thread: &mut Thread<impl Duty>) {
+        let mut orphaned_at = None;
+        loop {
+            let since = Instant::now();
+            self.hear(thread);
+            self.is_orphan.store(true, Ordering::Relaxed);
+            // Their reader was the master. Writing would fail, and code that prints would panic.
+            let _ = process::redirect_to_null(&[1, 2]);
+            if !self.is_ready.load(Ordering::Relaxed) {
+                // It serves nobody yet, and the next master starts its own.
+                process::kill_own_group();
+            }
+            // Who only accepts connections is no master, and ends no grace.
+            if since.elapsed() >= A_MASTER {
+                orphaned_at = None;
+            }
+            let orphaned_at = *orphaned_at.get_or_insert_with(Instant::now);
+            let socket = thread.find_master(orphaned_at);
+            *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(socket);
+        }
+    }
+
     /// Hears the master until it is gone.
-    fn hear(&self, duty: &impl Duty) {
+    fn hear(&self, thread: &mut Thread<impl Duty>) {
+        let socket = self.socket();
         let mut buffer = vec![0; PACKET_MAX];
         loop {
-            let packet = match packet::receive(&self.socket, &mut buffer, false) {
+            let packet = match packet::receive(&*socket, &mut buffer, false) {
                 Ok(Some(packet)) => packet,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     complain(format_args!("the master's message is lost: {error}"));
@@ -104,21 +159,66 @@ impl Control {
                 Ok(None) | Err(_) => return,
             };
             match decode(&buffer[..packet.len]) {
-                Ok(message) => follow(&message, packet.fds, duty),
+                Ok(message) => thread.follow(message, packet.fds),
                 Err(error) => complain(format_args!("the master's message: {error}")),
             }
         }
     }
+}
 
-    /// The master is gone: serve on for the grace, drain, and end, whatever the runtime does.
-    fn orphaned(&self, grace: Duration, duty: &impl Duty) {
-        self.is_orphan.store(true, Ordering::Relaxed);
-        // Their reader was the master. Writing would fail, and code that prints would panic.
-        let _ = process::redirect_to_null(&[1, 2]);
-        thread::sleep(grace);
-        duty.drain(ORPHAN_DRAIN, false);
-        thread::sleep(ORPHAN_DRAIN);
-        process::kill_own_group()
+impl<D: Duty> Thread<D> {
+    /// The master is gone: serves on for the grace, drains, and ends, whatever the runtime does;
+    /// unless another master comes before the end.
+    fn find_master(&mut self, orphaned_at: Instant) -> OwnedFd {
+        let belongings = Arc::clone(&self.belongings);
+        if self.drain_until.is_none() {
+            let grace_ends = orphaned_at.checked_add(belongings.grace);
+            let grace_ends = grace_ends.unwrap_or_else(|| orphaned_at + FOR_EVER);
+            if let Some(socket) = belongings.find_master(grace_ends, false) {
+                return socket;
+            }
+            // Nobody comes: new clients are to be refused, not left to wait.
+            belongings.keep(Vec::new());
+            self.duty.drain(ORPHAN_DRAIN, false);
+            self.drain_until = Some(Instant::now() + ORPHAN_DRAIN);
+        }
+        let ends = self.drain_until.unwrap_or_else(Instant::now);
+        match belongings.find_master(ends, true) {
+            Some(socket) => socket,
+            None => process::kill_own_group(),
+        }
+    }
+
+    fn follow(&mut self, message: ToChild, fds: Vec<OwnedFd>) {
+        match message {
+            ToChild::Drain { limit_ms, .. } => {
+                let limit = Duration::from_millis(limit_ms);
+                let now = Instant::now();
+                let until = now.checked_add(limit).unwrap_or_else(|| now + FOR_EVER);
+                self.drain_until = Some(self.drain_until.map_or(until, |at| at.min(until)));
+            }
+            ToChild::Keep { listeners, more } => return self.keep(listeners, fds, more),
+            ToChild::Serve {
+                slot,
+                ref listeners,
+            } => self.belongings.serve(slot, listeners, &fds),
+            _ => {}
+        }
+        follow(&message, fds, &self.duty);
+    }
+
+    fn keep(&mut self, listeners: Vec<Kept>, fds: Vec<OwnedFd>, more: bool) {
+        if listeners.len() != fds.len() {
+            complain(format_args!(
+                "{} listeners to keep were announced and {} came",
+                listeners.len(),
+                fds.len()
+            ));
+        }
+        self.kept.extend(listeners.into_iter().zip(fds));
+        if !more {
+            self.belongings.keep(std::mem::take(&mut self.kept));
+        }
     }
 }
 
@@ -149,8 +249,10 @@ fn follow(message: &ToChild, mut fds: Vec<OwnedFd>, duty: &impl Duty) {
             }
             duty.serve(slot, fds);
         }
-        ToChild::HandOver | ToChild::Inherit | ToChild::Stack | ToChild::Keep { .. } => {
+        ToChild::HandOver | ToChild::Inherit | ToChild::Stack => {
             complain(format_args!("nobody here follows {message:?}"));
         }
+        // Followed before.
+        ToChild::Keep { .. } => {}
     }
 }

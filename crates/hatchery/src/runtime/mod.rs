@@ -2,6 +2,7 @@
 //!
 //! - [`child`]: what the child was told at its start: environment, descriptors, the welcome.
 //! - [`control`]: the thread that listens to the master, and outlives a blocked runtime.
+//! - [`orphan`]: how it finds the next master when this one dies.
 //! - [`worker`], [`agent`]: the two roles. [`serving`]: the threads that serve in one process.
 //! - [`moment`]: how user code hears of the end, and of the pool's being up.
 
@@ -10,6 +11,7 @@ mod child;
 mod control;
 mod moment;
 pub(crate) mod orders;
+mod orphan;
 pub(crate) mod serving;
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ pub(crate) fn run_worker(
         orders: Arc::clone(&orders),
         bells: child.bells.clone(),
     };
-    let started = control.listen(child.orphan_grace, duty);
+    let started = control.listen(Arc::clone(&child.belongings), duty);
     let runtime = match started.and_then(|()| super::local_runtime()) {
         Ok(runtime) => runtime,
         Err(error) => return super::boot_failed(&control, error.to_string()),

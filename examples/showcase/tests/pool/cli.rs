@@ -246,6 +246,7 @@ fn list_finds_this_users_applications_and_forgets_the_dead() {
     let start = || {
         Builder::new()
             .set("cluster.workers", 1)
+            .set("cluster.orphan_grace", "0s")
             .variable("HATCHERY_REGISTRY", directory)
             .start()
     };

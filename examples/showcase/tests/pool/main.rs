@@ -20,6 +20,7 @@ mod lifetime;
 mod listen;
 mod master;
 mod memory;
+mod orphans;
 mod reload;
 mod scale;
 mod spares;

@@ -158,7 +158,7 @@ fn a_stop_in_the_middle_of_a_reload_wins() {
 
 #[test]
 fn a_killed_master_leaves_nothing_and_what_is_in_flight_is_finished() {
-    let mut pool = Pool::start();
+    let mut pool = Builder::new().set("cluster.orphan_grace", "0s").start();
     let (busy, mut slow) = in_flight(&pool, 1000);
     // Another worker is blocked: it must not outlive the master either.
     let mut blocked = connections_to_each(&pool, 1);
@@ -204,7 +204,10 @@ fn orphans_serve_on_for_the_grace_that_they_are_given() {
 
 #[test]
 fn a_master_killed_while_workers_boot_leaves_nothing() {
-    let mut pool = Builder::new().set("showcase.boot_delay", "1h").launch();
+    let mut pool = Builder::new()
+        .set("showcase.boot_delay", "1h")
+        .set("cluster.orphan_grace", "0s")
+        .launch();
     pool.wait_status("workers boot", SOON, |status| status.workers.len() == 4);
     pool.master().signal(Signal::KILL);
     pool.wait_master(SOON);

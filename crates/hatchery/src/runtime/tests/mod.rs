@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::io::{PipeReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -88,6 +88,8 @@ struct Plan {
     control: Option<OwnedFd>,
     /// The variable that names the recorder.
     recorder_name: &'static str,
+    /// Where the next master will listen.
+    next_master: Option<PathBuf>,
 }
 
 fn worker(script: &'static str) -> Plan {
@@ -97,6 +99,7 @@ fn worker(script: &'static str) -> Plan {
         orphan_grace: Duration::ZERO,
         control: None,
         recorder_name: names::RECORDER_FD,
+        next_master: None,
     }
 }
 
@@ -184,6 +187,10 @@ impl Plan {
             .into_iter()
             .take(if is_worker { 11 } else { 9 })
             .map(|(name, value)| (name.into(), value.into()))
+            .chain(
+                self.next_master
+                    .map(|path| (names::CONTROL_SOCKET.into(), path.into())),
+            )
             .collect();
         let child = Spawn {
             program: &program,

@@ -11,6 +11,7 @@ pub(super) fn build(script: &str, child: &Child) -> Result<(Router, Limits), Box
     match script {
         "fail" => return Err("no database\nat all".into()),
         "panic" => panic!("no idea"),
+        "slow" => std::thread::sleep(Duration::from_hours(1)),
         "threads" => limits.threads = 3,
         _ => {}
     }

@@ -22,6 +22,8 @@ pub(crate) struct Status {
     pub(crate) workers_wanted: u32,
     pub(crate) alarms: Vec<String>,
     pub(crate) spares: Vec<Spare>,
+    /// Of a former master.
+    pub(crate) orphans: Vec<Orphan>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +32,14 @@ pub(crate) struct Spare {
     pub(crate) pid: u32,
     pub(crate) state: String,
     pub(crate) generation: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Orphan {
+    pub(crate) pid: u32,
+    pub(crate) role: String,
+    pub(crate) slot: Option<u32>,
+    pub(crate) state: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
