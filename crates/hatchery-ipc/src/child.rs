@@ -9,6 +9,8 @@
 //! the child's environment ([`PROTOCOL`](crate::environment::PROTOCOL); absent: 1), the child
 //! answers in the version byte of everything it sends, which is the lower of the two.
 
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Error, ErrorCode};
@@ -19,6 +21,20 @@ pub const VERSION: u8 = 2;
 
 /// The oldest version that this build speaks.
 pub const VERSION_MIN: u8 = 1;
+
+static SPOKEN: AtomicU8 = AtomicU8::new(VERSION);
+
+/// The newest version that this process speaks: [`VERSION`], unless it plays an older build.
+pub fn spoken() -> u8 {
+    SPOKEN.load(Relaxed)
+}
+
+/// Plays a build that speaks no newer version than this, so that releases one version apart can be
+/// tested with one source.
+#[doc(hidden)]
+pub fn speak_at_most(version: u8) {
+    SPOKEN.store(version.clamp(VERSION_MIN, VERSION), Relaxed);
+}
 
 /// A message that knows when it appeared.
 pub trait Versioned {
@@ -170,7 +186,7 @@ impl Versioned for ToMaster {
 /// [`ErrorCode::Version`] when the peer does not know the message, [`ErrorCode::TooLong`] when no
 /// packet holds it.
 pub fn encode<M: Serialize + Versioned>(message: &M, peer: u8) -> Result<Vec<u8>, Error> {
-    let version = peer.min(VERSION);
+    let version = peer.min(spoken());
     if message.since() > version {
         let detail = format!(
             "the peer speaks {peer}, this message is of {}",
@@ -194,8 +210,11 @@ pub fn decode<M: DeserializeOwned>(packet: &[u8]) -> Result<M, Error> {
     let (&version, body) = packet
         .split_first()
         .ok_or_else(|| Error::new(ErrorCode::Malformed, "empty packet"))?;
-    if !(VERSION_MIN..=VERSION).contains(&version) {
-        let detail = format!("the peer speaks {version}, this side {VERSION_MIN} to {VERSION}");
+    if !(VERSION_MIN..=spoken()).contains(&version) {
+        let detail = format!(
+            "the peer speaks {version}, this side {VERSION_MIN} to {}",
+            spoken()
+        );
         return Err(Error::new(ErrorCode::Version, detail));
     }
     match postcard::take_from_bytes(body) {

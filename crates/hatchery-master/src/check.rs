@@ -182,6 +182,10 @@ impl Check {
         if status != ExitStatus::Code(0) {
             let (path, flag) = (self.program.path().display(), self.purpose.flag());
             let what = format!("{path} {flag} failed ({status})");
+            // Who is asked for a state says in one line why not, and no user code runs.
+            if let (Purpose::Upgrade, Some(why)) = (self.purpose, self.tail.iter().last()) {
+                return Err(format!("{what}: {why}"));
+            }
             return Err(with_tail(what, &self.tail));
         }
         Ok(Passed {

@@ -232,7 +232,7 @@ impl Master {
 }
 
 /// Whether an instance in this state was not asked to end.
-const fn is_working(state: State) -> bool {
+pub(crate) const fn is_working(state: State) -> bool {
     matches!(state, State::Starting | State::Ready | State::Suspect)
 }
 

@@ -166,9 +166,11 @@ impl Template {
         set(env::WORKERS, spec.workers.to_string());
         set(env::INSTANCE, spec.id.0.to_string());
         set(env::GENERATION, spec.generation.to_string());
-        set(env::PROTOCOL, child::VERSION.to_string());
+        set(env::PROTOCOL, child::spoken().to_string());
         set(env::CONTROL_FD, control_fd(listeners).to_string());
-        set(env::RECORDER_FD, recorder_fd(listeners).to_string());
+        if child::spoken() >= 2 {
+            set(env::RECORDER_FD, recorder_fd(listeners).to_string());
+        }
         if listeners > 0 {
             let names: Vec<_> = (0..listeners).map(|n| format!("listen{n}")).collect();
             set(env::LISTEN_FDS, listeners.to_string());

@@ -116,11 +116,11 @@ impl Head {
         if self.app != app {
             return Err(format!("this is {app}, not {}", self.app));
         }
-        if self.protocol > child::VERSION {
+        if self.protocol > child::spoken() {
             return Err(format!(
                 "workers speak version {} of the child protocol, this build {}: reload to it first",
                 self.protocol,
-                child::VERSION
+                child::spoken()
             ));
         }
         Ok(())

@@ -21,6 +21,7 @@ use hatchery_sys::spawn::Program;
 use hatchery_sys::{memfd, process};
 
 use crate::check::{Check, Passed, Purpose, Question, STATE_FD};
+use crate::dispatch::is_working;
 use crate::error::{Error, ErrorCode};
 use crate::journal::Level;
 use crate::launch::Outcome;
@@ -226,7 +227,12 @@ impl Master {
     fn state<'a>(&'a self, former: &'a Program, bag: &mut Bag<'a>) -> Result<Vec<u8>, String> {
         let body = self.save(bag)?;
         let former = bag.put(former.as_fd());
-        let protocol = self.processes.values().map(|process| process.protocol);
+        // Those on their way out have nothing to say that must be understood.
+        let working = self
+            .processes
+            .values()
+            .filter(|process| self.state_of(process.id).is_some_and(is_working));
+        let protocol = working.map(|process| process.protocol);
         let protocol = protocol.max().unwrap_or(child::VERSION_MIN);
         let head = Head::new(&self.launch.app, protocol, former, bag.numbers());
         state::write(&head, &body)

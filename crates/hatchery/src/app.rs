@@ -39,6 +39,20 @@ pub struct App {
     pub(crate) sections: Vec<Section>,
     pub(crate) router: BuildRouter,
     pub(crate) agent: Option<AgentHook>,
+    pub(crate) pretences: Vec<Pretence>,
+}
+
+/// What a build can play that it is not, so that replacements between releases can be tested with
+/// one source.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pretence {
+    /// It speaks no newer version of the child protocol.
+    Protocol(u8),
+    /// It does not know `--check-state`.
+    KnowsNoState,
+    /// It reads a master's state when it is asked, and cannot take over then.
+    CannotResume,
 }
 
 /// A table of the configuration that the application declares as its own.
@@ -57,7 +71,15 @@ impl App {
             sections: Vec::new(),
             router: Box::new(|_| Ok(Router::new())),
             agent: None,
+            pretences: Vec::new(),
         }
+    }
+
+    /// For tests.
+    #[doc(hidden)]
+    pub fn pretend(mut self, pretence: Pretence) -> Self {
+        self.pretences.push(pretence);
+        self
     }
 
     /// Declares a table of the configuration, by the type that reads it. It is checked at start and
@@ -95,6 +117,11 @@ impl App {
     /// Plays this process's role: the command line unless the master started it as agent or
     /// worker. The exit code is the contract's: 0 done, 1 failed, 2 usage.
     pub fn run(self) -> ExitCode {
+        for pretence in &self.pretences {
+            if let Pretence::Protocol(version) = *pretence {
+                hatchery_ipc::child::speak_at_most(version);
+            }
+        }
         match child::play(self) {
             Ok(code) => code,
             Err(app) => cli::run(*app),

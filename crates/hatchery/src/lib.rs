@@ -35,6 +35,8 @@ mod serve;
 mod single;
 
 pub use app::App;
+#[doc(hidden)]
+pub use app::Pretence;
 pub use application::{Application, Identity, Role};
 pub use axum::{Json, Router, body, extract, handler, http, middleware, response, routing};
 pub use package::Package;

@@ -16,6 +16,7 @@ use hatchery_sys::process;
 use super::args::Invocation;
 use super::{daemon, places, say};
 use crate::App;
+use crate::app::Pretence;
 use crate::application::{Application, Identity, Role};
 use crate::complain::complain;
 use crate::config::{self, Config, Sources};
@@ -206,6 +207,9 @@ fn run_master(app: &App, invocation: &Invocation, prepared: Prepared) -> anyhow:
 /// `--check-state`, to a master that prepares its own replacement: could this build go on from its
 /// state? What is on disk besides this executable does not count.
 fn check_state(app: &App, invocation: &Invocation, state: RawFd) -> anyhow::Result<ExitCode> {
+    if app.pretences.contains(&Pretence::KnowsNoState) {
+        anyhow::bail!("unknown flag `--check-state`");
+    }
     let state = process::take_fd(state).context("--check-state")?;
     let emit = invocation
         .emit_fd
@@ -221,9 +225,14 @@ fn check_state(app: &App, invocation: &Invocation, state: RawFd) -> anyhow::Resu
 
 /// `--resume-fd`: this process is a running master already, with a new executable.
 fn resume(app: &App, state: RawFd) -> anyhow::Result<ExitCode> {
+    let name = if app.pretences.contains(&Pretence::CannotResume) {
+        "nobody"
+    } else {
+        app.package.name
+    };
     let (binary, outcome) = hatchery_master::resume(Resume {
         state: process::take_fd(state).context("--resume-fd")?,
-        app: app.package.name.to_owned(),
+        app: name.to_owned(),
         version: app.package.version.to_owned(),
         arguments: same_arguments(),
     })?;

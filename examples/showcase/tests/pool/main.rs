@@ -21,6 +21,7 @@ mod listen;
 mod master;
 mod memory;
 mod orphans;
+mod releases;
 mod reload;
 mod scale;
 mod spares;
