@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::events::Event;
+use crate::exits::Exit;
 use crate::status::Status;
 use crate::{Error, ErrorCode};
 
@@ -54,6 +56,14 @@ pub enum Verb {
         #[serde(default)]
         fast: bool,
     },
+    /// Why the last instances died, a line each, oldest first.
+    Exits,
+    /// What has happened, a line each, oldest first.
+    Events {
+        /// Go on with what happens from now on.
+        #[serde(default)]
+        follow: bool,
+    },
     /// A child of a former master reports. Its end of a socket pair for the [child
     /// protocol](crate::child), its stats page and, where it has one, its flight recorder ride
     /// along; in the pair waits [`ToMaster::Kept`](crate::child::ToMaster::Kept).
@@ -95,6 +105,12 @@ pub struct Response {
     /// The answer to [`Verb::Status`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Box<Status>>,
+    /// One of the answers to [`Verb::Exits`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Box<Exit>>,
+    /// One of the answers to [`Verb::Events`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<Box<Event>>,
 }
 
 impl Request {
@@ -141,22 +157,48 @@ impl Response {
         let ok = result.is_ok();
         let (Ok(message) | Err(message)) = result;
         Self {
-            v: VERSION,
-            done: true,
             ok,
             message: Some(message),
+            ..Self::end()
+        }
+    }
+
+    /// The last line of an answer whose lines have said all.
+    pub const fn end() -> Self {
+        Self {
+            v: VERSION,
+            done: true,
+            ok: true,
+            message: None,
             status: None,
+            exit: None,
+            event: None,
         }
     }
 
     /// The answer to [`Verb::Status`].
     pub fn status(status: Status) -> Self {
         Self {
-            v: VERSION,
-            done: true,
-            ok: true,
-            message: None,
             status: Some(Box::new(status)),
+            ..Self::end()
+        }
+    }
+
+    /// A line of the answer to [`Verb::Exits`].
+    pub fn exit(exit: Exit) -> Self {
+        Self {
+            done: false,
+            exit: Some(Box::new(exit)),
+            ..Self::end()
+        }
+    }
+
+    /// A line of the answer to [`Verb::Events`].
+    pub fn event(event: Event) -> Self {
+        Self {
+            done: false,
+            event: Some(Box::new(event)),
+            ..Self::end()
         }
     }
 

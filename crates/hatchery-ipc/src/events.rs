@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 pub const KEPT_MAX: usize = 1000;
 
 /// Something that happened to the pool.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Counts from 1 in the master's life; a gap was lost to a reader that was too slow.
     pub seq: u64,
     /// RFC 3339 in UTC, milliseconds.
     pub time: String,
-    /// `moved`, `died`, `backoff`, `phase`, `promoted`, `slept`, `alarm`, `pressure`, `handover`,
-    /// `upgrade`, `orphan` or `command`.
+    /// `moved`, `died`, `stack` (where a silent or crashed instance was), `backoff`, `phase`,
+    /// `promoted`, `slept`, `alarm`, `pressure`, `handover`, `upgrade`, `orphan` or `command`.
     pub kind: String,
     /// Which instance it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 pub const KEPT_MAX: usize = 50;
 
 /// Why an instance died, and what it was doing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// Its unique number.
     pub instance: u64,

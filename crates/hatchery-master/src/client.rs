@@ -1,6 +1,7 @@
 //! The command line's side of the control socket.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,16 @@ impl Client {
         request: &Request,
         timeout: Option<Duration>,
     ) -> Result<Option<Response>, Error> {
+        self.stream(request, timeout, |_| ControlFlow::Continue(()))
+    }
+
+    /// The same, with every line before the last one passed on; a `Break` ends it, with `Ok(None)`.
+    pub fn stream(
+        &mut self,
+        request: &Request,
+        timeout: Option<Duration>,
+        mut each: impl FnMut(Response) -> ControlFlow<()>,
+    ) -> Result<Option<Response>, Error> {
         let stream = self.stream.get_mut();
         let sent = stream
             .set_read_timeout(timeout)
@@ -98,6 +109,9 @@ impl Client {
             })?;
             if response.done {
                 return Ok(Some(response));
+            }
+            if each(response).is_break() {
+                return Ok(None);
             }
         }
     }

@@ -255,6 +255,11 @@ impl Control {
         Connection::Idle
     }
 
+    /// How many bytes wait for a client; `None` when it is gone.
+    pub(crate) fn pending(&self, key: u64) -> Option<usize> {
+        self.clients.get(&key).map(|client| client.output.len())
+    }
+
     /// Forgets a client and closes its connection.
     pub(crate) fn close(&mut self, key: u64) {
         self.clients.remove(&key);

@@ -7,6 +7,7 @@ use hatchery_sys::process::{self, Exit};
 use hatchery_sys::signals::Signal;
 
 use crate::check::{Passed, Purpose};
+use crate::exits::Remains;
 use crate::journal::Level;
 use crate::listeners::ListenerId;
 use crate::master::Master;
@@ -114,7 +115,8 @@ impl Master {
         process.stderr.finish(|line| self.err.line(&err, line));
         // What it left behind in its group goes with it.
         let _ = process::kill_group(process.pid, Signal::Kill);
-        self.reap(process.pid);
+        let peak_bytes = self.reap(process.pid);
+        self.examine(&process, status, peak_bytes);
         self.adoptions.forget(id);
         if self.is_of_interest(&process) {
             self.failed_tail = process.stderr.tail.clone();
@@ -135,10 +137,27 @@ impl Master {
             || process.generation > self.supervisor.generation()
     }
 
-    fn reap(&mut self, pid: u32) {
-        if let Err(error) = process::reap(pid) {
-            self.log(Level::Error, &format!("cannot reap pid {pid}: {error}"));
+    /// Takes down what the process has left behind, for the report of its death.
+    fn examine(&mut self, process: &Process, status: ExitStatus, peak_bytes: u64) {
+        let mut remains = Remains::of(process, self.now, peak_bytes);
+        let killed =
+            matches!(status, ExitStatus::Signal { signal, .. } if signal == Signal::Kill.as_raw());
+        if killed && !remains.is_ended_by_us && self.oom.claim(self.now) {
+            remains.oom_killed(peak_bytes);
         }
+        let instance = self.supervisor.instance(process.id);
+        remains.silent = instance
+            .and_then(|instance| instance.last_beat)
+            .map(|at| self.now.since(at));
+        self.remains.insert(process.id, remains);
+    }
+
+    /// Returns the most memory that it has had, bytes.
+    fn reap(&mut self, pid: u32) -> u64 {
+        process::reap(pid).unwrap_or_else(|error| {
+            self.log(Level::Error, &format!("cannot reap pid {pid}: {error}"));
+            0
+        })
     }
 
     fn read_messages(&mut self, id: InstanceId) {

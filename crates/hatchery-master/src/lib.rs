@@ -15,6 +15,8 @@
 //! | `orphans` | processes of a former master, and listeners kept for the next |
 //! | `control`, `requests`, `status` | the control socket and its verbs |
 //! | `upgrade`, `state`, `restore` | the master's replacement of its own image, and what it leaves to the next |
+//! | `events`, `feeds` | what has happened, and who is told |
+//! | `exits`, `reports`, `evidence`, `oom` | why each process died, and where that is kept |
 //! | `run_dir`, `registry` | who runs where |
 
 mod adoption;
@@ -23,16 +25,22 @@ pub mod client;
 mod control;
 mod dispatch;
 mod error;
+mod events;
+mod evidence;
+mod exits;
+mod feeds;
 mod journal;
 mod launch;
 mod lines;
 mod listeners;
 mod master;
+mod oom;
 mod orphans;
 mod perform;
 mod process;
 pub mod registry;
 mod release;
+mod reports;
 mod requests;
 mod restore;
 mod run_dir;
@@ -50,5 +58,6 @@ pub use error::{Error, ErrorCode};
 pub use launch::{Launch, Outcome};
 pub use master::run;
 pub use release::Emitted;
-pub use run_dir::{control_socket, create_run_dir, daemon_log};
+pub use reports::read_exits;
+pub use run_dir::{control_socket, create_run_dir, daemon_log, exits_file};
 pub use upgrade::{Resume, check_state, resume};

@@ -7,7 +7,8 @@ use std::os::fd::AsFd as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use hatchery_ipc::environment;
+use hatchery_ipc::status::Losses;
+use hatchery_ipc::{environment, events};
 use hatchery_supervisor::{
     Event, Generation, InstanceId, RequestId, Role, State, Supervisor, Time,
 };
@@ -21,14 +22,19 @@ use crate::adoption::Adoptions;
 use crate::check::Check;
 use crate::control::Control;
 use crate::error::{Context as _, Error, ErrorCode};
+use crate::events::Events;
+use crate::exits::Remaining;
+use crate::feeds::Feeds;
 use crate::journal::{self, Level};
 use crate::launch::{Announcer, Launch, Outcome};
 use crate::lines::Tail;
 use crate::listeners::{Found, Listeners};
+use crate::oom::OomWatch;
 use crate::orphans::{self, Early, Keeping, Orphans};
 use crate::process::{Process, Template};
 use crate::registry;
 use crate::release::{Release, with_tail};
+use crate::reports::Reports;
 use crate::requests::Asker;
 use crate::run_dir::RunDir;
 use crate::sink::Sink;
@@ -98,7 +104,15 @@ pub(crate) struct Master {
     /// Processes of a former master.
     pub(crate) orphans: Orphans,
 
+    pub(crate) events: Events,
+    pub(crate) reports: Reports,
+    /// What dead processes have left behind, until the supervisor has said why they died.
+    pub(crate) remains: Remaining,
+    pub(crate) oom: OomWatch,
+
     pub(crate) control: Control,
+    /// Answers of many lines that are under way.
+    pub(crate) feeds: Feeds,
     pub(crate) askers: BTreeMap<RequestId, Asker>,
     pub(crate) next_request: u64,
     pub(crate) stop_requests: u32,
@@ -193,7 +207,12 @@ impl Master {
             keeping: Keeping::default(),
             early: Vec::new(),
             orphans: Orphans::new(gathered.orphans),
+            events: Events::default(),
+            reports: Reports::open(run_dir.exits_file(), Losses::default()),
+            remains: Remaining::new(),
+            oom: OomWatch::new(now),
             control,
+            feeds: Feeds::new(),
             askers: BTreeMap::new(),
             next_request: 1,
             stop_requests: 0,
@@ -239,6 +258,7 @@ impl Master {
         let finished = loop {
             self.perform();
             self.keep_listeners();
+            self.publish();
             match self.finished.take() {
                 // Those who go with this master have not gone yet.
                 Some(Ok(())) if !self.orphans.is_empty() => self.finished = Some(Ok(())),
@@ -302,6 +322,13 @@ impl Master {
         for check in &self.checks {
             next = next.min(check.deadline);
         }
+        for at in self
+            .processes
+            .values()
+            .filter_map(|process| process.notes.next_look())
+        {
+            next = next.min(at);
+        }
         if let Some(deadline) = self.adoptions.next_deadline() {
             next = next.min(deadline);
         }
@@ -322,6 +349,23 @@ impl Master {
     /// Writes one line to the log.
     pub(crate) fn log(&mut self, level: Level, text: &str) {
         self.err.line(&journal::prefix(level), text.as_bytes());
+    }
+
+    /// Writes one line to the log and remembers it as an event.
+    pub(crate) fn announce(&mut self, level: Level, event: events::Event) {
+        self.log(level, &event.text);
+        self.events.push(event);
+    }
+
+    /// Passes on what has happened: to those who follow it, and to the file that outlives us.
+    fn publish(&mut self) {
+        self.pump_all();
+        if let Err(error) = self.reports.write() {
+            self.log(
+                Level::Warn,
+                &format!("cannot keep the exit reports: {error}"),
+            );
+        }
     }
 
     /// The supervisor's view of an instance; `None` once it is gone.

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hatchery_ipc::child::{ToChild, Welcome};
+use hatchery_ipc::exits::Exit;
 use hatchery_supervisor::{
     Action, Event, Generation, InstanceId, Phase, Report, Role, Signal, Slot, State,
 };
@@ -15,6 +16,8 @@ use hatchery_sys::spawn::Program;
 use hatchery_sys::{process, signals};
 
 use crate::check::{Check, Purpose, Question};
+use crate::events;
+use crate::exits;
 use crate::journal::{self, Level};
 use crate::lines::Tail;
 use crate::master::Master;
@@ -163,9 +166,10 @@ impl Master {
     }
 
     pub(crate) fn signal(&mut self, id: InstanceId, signal: Signal) {
-        let Some(process) = self.processes.get(&id) else {
+        let Some(process) = self.processes.get_mut(&id) else {
             return;
         };
+        process.notes.sent(signal);
         // The process is a child of ours that is not reaped, so its number is still its own.
         let sent = match signal {
             Signal::Term => process::signal(process.pidfd.as_fd(), signals::Signal::Term),
@@ -256,13 +260,34 @@ impl Master {
                 ..
             }
         ) {
-            let (level, text) = journal::describe(report, pid);
-            self.log(level, &text);
+            let exit = self.exit_of(report);
+            let (level, event) = journal::describe(report, pid, exit.as_ref());
+            self.announce(level, event);
+            if let Some(exit) = exit {
+                self.reports.push(exit);
+            }
+        }
+        if let Report::Moved {
+            instance,
+            to: State::Suspect,
+            ..
+        } = report
+        {
+            self.inquire(*instance);
         }
         self.keep_setback(report);
         if let Report::Phase { from, to } = report {
             self.phase_changed(*from, *to);
         }
+    }
+
+    /// The report of a death; `None` for any other report.
+    fn exit_of(&mut self, report: &Report) -> Option<Exit> {
+        let Report::Died { instance, .. } = report else {
+            return None;
+        };
+        let remains = self.remains.remove(instance).unwrap_or_default();
+        exits::assemble(report, remains, events::now())
     }
 
     /// Remembers why a place of the pool is empty, for `status`, until it is filled.

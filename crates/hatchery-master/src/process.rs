@@ -15,6 +15,7 @@ use hatchery_sys::recorder::Recorder;
 use hatchery_sys::spawn::{Child, Spawn};
 use serde::{Deserialize, Serialize};
 
+use crate::exits::Notes;
 use crate::lines::{Lines, Tail};
 use crate::release::{Release, nonblocking_pipe};
 use crate::state::{Bag, Fd};
@@ -79,6 +80,8 @@ pub(crate) struct Process {
     recording: OwnedFd,
     /// The newest version of the protocol that the child has spoken; 1 until it says more.
     pub(crate) protocol: u8,
+    /// For the report of its death.
+    pub(crate) notes: Notes,
     /// For each serving loop, the last tick seen and when it last changed.
     ticks: Vec<(u64, Time)>,
 }
@@ -97,6 +100,8 @@ pub(crate) struct SavedProcess {
     pub(crate) page: Fd,
     pub(crate) recording: Fd,
     protocol: u8,
+    #[serde(default)]
+    notes: Notes,
     ticks: Vec<(u64, Time)>,
 }
 
@@ -242,6 +247,7 @@ impl Process {
             page_fd,
             recording,
             protocol: child::VERSION_MIN,
+            notes: Notes::default(),
             ticks: Vec::new(),
         })
     }
@@ -261,6 +267,7 @@ impl Process {
             page_fd,
             recording,
             protocol,
+            notes,
             ticks,
         } = self;
         SavedProcess {
@@ -275,6 +282,7 @@ impl Process {
             page: bag.put(page_fd.as_fd()),
             recording: bag.put(recording.as_fd()),
             protocol: *protocol,
+            notes: notes.saved(),
             ticks: ticks.clone(),
         }
     }
@@ -299,6 +307,7 @@ impl Process {
             page_fd: inherited.take(saved.page.number())?,
             recording: inherited.take(saved.recording.number())?,
             protocol: saved.protocol,
+            notes: saved.notes,
             ticks: saved.ticks,
         })
     }

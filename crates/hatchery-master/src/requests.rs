@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::Purpose;
 use crate::control::Connection;
+use crate::events::event;
+use crate::feeds::Feed;
 use crate::journal::Level;
 use crate::lines::Tail;
 use crate::master::Master;
@@ -64,8 +66,7 @@ impl Master {
 
     pub(crate) fn client_ready(&mut self, key: u64, event: Ready) {
         if event.writable {
-            let connection = self.control.flush(key);
-            self.settle(key, connection);
+            self.client_writable(key);
         }
         if event.readable || event.hangup {
             let Some(requests) = self.control.read(key) else {
@@ -104,6 +105,11 @@ impl Master {
                 let status = self.status();
                 return self.answer(key, &Response::status(status));
             }
+            Verb::Exits => return self.feed(key, Feed::Exits(self.reports.kept())),
+            Verb::Events { follow } => {
+                let until = (!follow).then(|| self.events.last());
+                return self.feed(key, Feed::Events { next: 1, until });
+            }
             Verb::Restart => return self.restart(key, request.wait),
             Verb::Orphan(ref report) => return self.orphan_reports(key, report),
             Verb::Reload => ("reload", Command::Reload),
@@ -112,10 +118,8 @@ impl Master {
             Verb::Stop { fast } => ("stop", Command::Stop { fast }),
         };
         match request.verb {
-            Verb::Scale { workers } => {
-                self.log(Level::Info, &format!("asked to scale to {workers}"));
-            }
-            _ => self.log(Level::Info, &format!("asked to {name}")),
+            Verb::Scale { workers } => self.tell_command(format!("asked to scale to {workers}")),
+            _ => self.tell_command(format!("asked to {name}")),
         }
         if request.wait {
             self.command(Asker::client(name, key), command);
@@ -123,6 +127,10 @@ impl Master {
             self.command(Asker::detached(name), command);
             self.answer(key, &Response::done(Ok(format!("{name} begun"))));
         }
+    }
+
+    fn tell_command(&mut self, text: String) {
+        self.announce(Level::Info, event("command", text));
     }
 
     /// Passes a command on to the supervisor, which answers it exactly once.
@@ -162,10 +170,8 @@ impl Master {
             Err(text) => (Level::Error, text),
         };
         // One line a report: the last lines of a failed process were logged as it wrote them.
-        self.log(
-            level,
-            &format!("{name}: {}", text.lines().next().unwrap_or_default()),
-        );
+        let text = format!("{name}: {}", text.lines().next().unwrap_or_default());
+        self.announce(level, event("command", text));
         if name == "SIGHUP" && result.is_err() && !self.is_stopping() {
             // Who reloads by signal waits for this pair, also when the check has refused.
             self.notify(Notifier::reloading);
@@ -189,7 +195,7 @@ impl Master {
             let reason = "the master is being upgraded, ask again".into();
             return self.answer(key, &Response::done(Err(reason)));
         }
-        self.log(Level::Info, "asked to restart");
+        self.tell_command("asked to restart".into());
         let asker = if wait {
             Asker::client("restart", key)
         } else {
@@ -220,13 +226,13 @@ impl Master {
         self.supervisor.phase() == Phase::Stopping
     }
 
-    fn answer(&mut self, key: u64, response: &Response) {
+    pub(crate) fn answer(&mut self, key: u64, response: &Response) {
         let connection = self.control.answer(key, response);
         self.settle(key, connection);
     }
 
     /// Waits for what the connection needs next, or closes it.
-    fn settle(&mut self, key: u64, connection: Connection) {
+    pub(crate) fn settle(&mut self, key: u64, connection: Connection) {
         let Some(fd) = self.control.client(key) else {
             return;
         };

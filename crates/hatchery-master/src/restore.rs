@@ -19,13 +19,17 @@ use hatchery_sys::{clock, process};
 
 use crate::adoption::Adoptions;
 use crate::control::Control;
+use crate::exits::Remaining;
+use crate::feeds::Feed;
 use crate::launch::{Announcer, Launch};
 use crate::listeners::Listeners;
 use crate::master::{Master, SIGNALS};
+use crate::oom::OomWatch;
 use crate::orphans::{Keeping, Orphans};
 use crate::process::{Process, Template};
 use crate::registry;
 use crate::release::Release;
+use crate::reports::Reports;
 use crate::run_dir::RunDir;
 use crate::settings::Settings;
 use crate::sink::Sink;
@@ -68,7 +72,14 @@ impl Master {
             early: _,
             // They look for this image as they would for another master.
             orphans: _,
+            events,
+            // Written before, and read again.
+            reports,
+            // Empty between two turns of the loop.
+            remains: _,
+            oom: _,
             control,
+            feeds,
             askers,
             next_request,
             stop_requests,
@@ -100,7 +111,13 @@ impl Master {
             failed_tail: failed_tail.clone(),
             listeners: listeners.save(bag),
             steered: steered.clone(),
+            events: events.clone(),
+            losses: reports.losses(),
             control: control.save(bag),
+            feeds: feeds
+                .iter()
+                .map(|(key, feed)| (*key, feed.save()))
+                .collect(),
             askers: pairs(askers),
             next_request: *next_request,
             stop_requests: *stop_requests,
@@ -235,6 +252,8 @@ fn assemble(
         releases.insert(generation, Rc::new(release));
     }
     let run_dir = RunDir::restore(body.run_dir, inherited)?;
+    let now = Time::from_millis(clock::monotonic_ms());
+    let feeds = body.feeds.into_iter();
     let template = Template::new(
         launch.app.clone(),
         launch.env.clone(),
@@ -244,7 +263,7 @@ fn assemble(
     Ok(Master {
         announcer: Announcer::restore(body.announcer, inherited)?,
         supervisor: understood.supervisor,
-        now: Time::from_millis(clock::monotonic_ms()),
+        now,
         started_at: body.started_at,
         epoll: surroundings.epoll,
         signals: surroundings.signals,
@@ -267,7 +286,14 @@ fn assemble(
         keeping: Keeping::default(),
         early: Vec::new(),
         orphans: Orphans::default(),
+        events: body.events,
+        reports: Reports::open(run_dir.exits_file(), body.losses),
+        remains: Remaining::new(),
+        oom: OomWatch::new(now),
         control: Control::restore(body.control, inherited)?,
+        feeds: feeds
+            .map(|(key, feed)| (key, Feed::restore(feed)))
+            .collect(),
         askers: body.askers.into_iter().collect(),
         next_request: body.next_request,
         stop_requests: body.stop_requests,

@@ -46,6 +46,11 @@ pub fn daemon_log(run_dir: &Path, app: &str) -> PathBuf {
     run_dir.join(format!("{app}.log"))
 }
 
+/// The file of the last exit reports. It stays when the master ends.
+pub fn exits_file(run_dir: &Path, app: &str) -> PathBuf {
+    run_dir.join(format!("{app}.exits.json"))
+}
+
 fn pid_file(run_dir: &Path, app: &str) -> PathBuf {
     run_dir.join(format!("{app}.pid"))
 }
@@ -123,6 +128,11 @@ impl RunDir {
     /// Where the control socket is.
     pub(crate) fn control_socket(&self) -> PathBuf {
         control_socket(&self.path, &self.app)
+    }
+
+    /// Where the exit reports are kept.
+    pub(crate) fn exits_file(&self) -> PathBuf {
+        exits_file(&self.path, &self.app)
     }
 
     /// Written to another name and renamed, so that no reader sees half a number.

@@ -11,9 +11,12 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::path::PathBuf;
 
 use hatchery_ipc::child;
+use hatchery_ipc::status::Losses;
 use serde::{Deserialize, Serialize};
 
 use crate::control::SavedControl;
+use crate::events::Events;
+use crate::feeds::SavedFeed;
 use crate::launch::SavedLaunch;
 use crate::lines::Tail;
 use crate::listeners::SavedListeners;
@@ -146,7 +149,13 @@ pub(crate) struct Body {
     pub(crate) listeners: SavedListeners,
     #[serde(default)]
     pub(crate) steered: Vec<u32>,
+    #[serde(default)]
+    pub(crate) events: Events,
+    #[serde(default)]
+    pub(crate) losses: Losses,
     pub(crate) control: SavedControl,
+    #[serde(default)]
+    pub(crate) feeds: Vec<(u64, SavedFeed)>,
     pub(crate) askers: Vec<(RequestId, Asker)>,
     pub(crate) next_request: u64,
     pub(crate) stop_requests: u32,

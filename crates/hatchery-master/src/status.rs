@@ -1,8 +1,6 @@
 //! The answer to `status`, from the supervisor's view, the stats pages and `/proc`.
 
-use hatchery_ipc::status::{
-    Agent, Handovers, Losses, Master as MasterStatus, Pressure, Status, Worker,
-};
+use hatchery_ipc::status::{Agent, Handovers, Master as MasterStatus, Pressure, Status, Worker};
 use hatchery_supervisor::{Instance, Role, Slot, State};
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::proc;
@@ -50,7 +48,7 @@ impl Master {
             spares: self.spares(),
             workers_wanted: self.supervisor.workers_wanted(),
             alarms: self.alarms(),
-            losses: Losses::default(),
+            losses: self.reports.losses(),
             handovers: Handovers::default(),
             pressure: Pressure::default(),
             orphans: self.orphans.status(),

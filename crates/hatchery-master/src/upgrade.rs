@@ -23,6 +23,7 @@ use hatchery_sys::{memfd, process};
 use crate::check::{Check, Passed, Purpose, Question, STATE_FD};
 use crate::dispatch::is_working;
 use crate::error::{Error, ErrorCode};
+use crate::events::event;
 use crate::journal::Level;
 use crate::launch::Outcome;
 use crate::master::Master;
@@ -193,7 +194,7 @@ impl Master {
     /// Becomes the new image. Returns when that failed.
     pub(crate) fn become_successor(&mut self, program: &Program) {
         let text = format!("goes on as {}", program.path().display());
-        self.log(Level::Info, &text);
+        self.announce(Level::Info, event("upgrade", text));
         self.out.flush();
         self.err.flush();
         let Err(reason) = self.try_become(program);

@@ -102,7 +102,9 @@ impl Master {
         if now >= self.upkeep.listeners_at {
             self.upkeep.listeners_at = now + LISTENERS_INTERVAL;
             self.revive_listeners();
+            self.oom.look(now);
         }
+        self.inquire_on_all();
         if now >= self.upkeep.registry_at {
             self.upkeep.registry_at = now + REGISTRY_INTERVAL;
             if let Some(entry) = &self.registry {
@@ -158,6 +160,9 @@ impl Master {
             let Ok(rss) = proc::rss_bytes(pid) else {
                 continue;
             };
+            if let Some(process) = self.processes.get_mut(&instance) {
+                process.notes.rss_bytes = rss;
+            }
             let near = soft > 0 && rss >= soft / 100 * NEAR_LIMIT_PERCENT;
             let bytes = if near {
                 proc::pss_bytes(pid).unwrap_or(rss)

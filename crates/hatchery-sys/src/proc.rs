@@ -6,9 +6,13 @@ use std::path::Path;
 
 mod cgroup;
 mod cpu;
+mod oom;
 pub mod pressure;
+mod threads;
 
 pub use cpu::{available_cpus, cpu_num};
+pub use oom::OomKills;
+pub use threads::{THREADS_MAX, Thread, syscall_name, threads};
 
 /// Physical memory that a process has mapped, in bytes, shared pages counted in full.
 ///

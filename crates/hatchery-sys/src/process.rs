@@ -15,7 +15,6 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, FdFlags, retry_on_intr};
-use rustix::process::WaitOptions;
 
 use crate::cstrings::{self, CStrings};
 use crate::peer::to_pid;
@@ -84,15 +83,24 @@ pub fn next_exit() -> io::Result<Option<Exit>> {
     Ok(Some(Exit { pid, status }))
 }
 
-/// Reaps a dead child: its pid is free afterwards.
+/// Reaps a dead child: its pid is free afterwards. Returns the most memory that it has had resident
+/// at once, in bytes.
 ///
 /// `WouldBlock` when it is not dead; the kernel's "no child processes" when it is not our child.
-pub fn reap(pid: u32) -> io::Result<()> {
-    let pid = to_pid(pid)?;
-    let reaped = retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::NOHANG))?;
-    reaped
-        .map(|_| ())
-        .ok_or_else(|| io::ErrorKind::WouldBlock.into())
+pub fn reap(pid: u32) -> io::Result<u64> {
+    let pid = to_pid(pid)?.as_raw_nonzero().get();
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    let reaped = retry_raw(|| {
+        // SAFETY: the kernel takes no status where there is no room for one, and `usage` has room
+        // for what it writes.
+        unsafe { libc::wait4(pid, std::ptr::null_mut(), libc::WNOHANG, usage.as_mut_ptr()) }
+    })?;
+    if reaped == 0 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    // SAFETY: zeroed at first; all zeroes are a valid value of it.
+    let peak_kib = unsafe { usage.assume_init() }.ru_maxrss;
+    Ok(u64::try_from(peak_kib).unwrap_or(0).saturating_mul(1024))
 }
 
 /// Signals the process of a pidfd. One that is dead already is no error.

@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod daemon;
+mod history;
 mod places;
 mod show;
 mod start;
@@ -68,6 +69,8 @@ fn act(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
         Verb::Upgrade => verbs::ask(package, invocation, ControlVerb::Upgrade)?,
         Verb::Scale(workers) => verbs::ask(package, invocation, ControlVerb::Scale { workers })?,
         Verb::Status => verbs::status(package, invocation)?,
+        Verb::Exits => history::exits(package, invocation)?,
+        Verb::Events => history::events(package, invocation)?,
         Verb::List => verbs::list(invocation)?,
         Verb::Help(topic) => say(&args::help(package.name, topic)),
         Verb::Version => say(&args::version(package.name, package.version)),

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use hatchery_ipc::status::{Pressure, Status};
+use hatchery_ipc::status::{Losses, Pressure, Status};
 use hatchery_master::registry::Running;
 
 /// Columns as wide as their widest cell.
@@ -132,6 +132,10 @@ pub(super) fn status(status: &Status) -> String {
         );
     }
     text.push_str(&pressure(&status.pressure));
+    if !status.losses.by_cause.is_empty() {
+        text.push('\n');
+        text.push_str(&losses(&status.losses));
+    }
     for alarm in &status.alarms {
         let _ = writeln!(text, "\nalarm: {alarm}");
     }
@@ -152,6 +156,21 @@ fn pressure(pressure: &Pressure) -> String {
             pressure.reason
         ),
     }
+}
+
+/// What ends of processes have cost clients.
+fn losses(losses: &Losses) -> String {
+    let causes: Vec<_> = losses
+        .by_cause
+        .iter()
+        .map(|(cause, cut)| format!("{cause} {}/{}", cut.requests, cut.connections))
+        .collect();
+    format!(
+        "lost since the start: {} requests in {} connections ({}); `exits` tells more\n",
+        losses.requests,
+        losses.connections,
+        causes.join(", "),
+    )
 }
 
 /// All applications of a user, a line each.
@@ -218,7 +237,7 @@ fn summary(status: &Status) -> [String; 5] {
 }
 
 /// To the two largest units, so that columns stay narrow.
-fn duration(ms: u64) -> String {
+pub(super) fn duration(ms: u64) -> String {
     let whole = if ms < 10_000 {
         Duration::from_millis(ms)
     } else {
@@ -228,7 +247,7 @@ fn duration(ms: u64) -> String {
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 

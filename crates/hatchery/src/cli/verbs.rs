@@ -13,7 +13,7 @@ use super::{places, say, show};
 use crate::Package;
 
 /// How long a master may take to answer `status`.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From the last line of a `stop` to the end of the process.
 const GONE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -145,7 +145,7 @@ fn told(response: Response) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn connect(package: Package, options: &Invocation) -> anyhow::Result<Client> {
+pub(super) fn connect(package: Package, options: &Invocation) -> anyhow::Result<Client> {
     let socket = socket(package, options)?;
     Client::connect(&socket).map_err(|error| {
         if error.is_not_running() {
@@ -160,14 +160,14 @@ fn connect(package: Package, options: &Invocation) -> anyhow::Result<Client> {
 
 /// Connects to a master that answers. What is asked next may take long for good reasons; a master
 /// that stands still is none of them.
-fn connect_to_answer(package: Package, options: &Invocation) -> anyhow::Result<Client> {
+pub(super) fn connect_to_answer(package: Package, options: &Invocation) -> anyhow::Result<Client> {
     let mut client = connect(package, options)?;
     client.status(STATUS_TIMEOUT)?;
     Ok(client)
 }
 
 /// Which application is meant: `--run-dir`, else `--app` by the registry, else the default place.
-fn socket(package: Package, options: &Invocation) -> anyhow::Result<PathBuf> {
+pub(super) fn socket(package: Package, options: &Invocation) -> anyhow::Result<PathBuf> {
     let name = options.app.as_deref().unwrap_or(package.name);
     if options.run_dir.is_none()
         && let Some(app) = &options.app

@@ -14,6 +14,8 @@ mod agent;
 mod chaos;
 mod cli;
 mod crash;
+mod events;
+mod exits;
 mod hang;
 mod http;
 mod lifetime;

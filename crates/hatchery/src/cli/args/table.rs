@@ -10,6 +10,8 @@ pub(crate) enum VerbId {
     Upgrade,
     Scale,
     Status,
+    Exits,
+    Events,
     List,
     Help,
     Version,
@@ -29,6 +31,7 @@ pub(super) enum FlagId {
     RunDir,
     App,
     Json,
+    Follow,
     NoWait,
     Timeout,
     Fast,
@@ -123,6 +126,18 @@ pub(super) static VERBS: &[VerbRow] = &[
         None,
         "Show the master, the agent and each worker",
     ),
+    verb(
+        VerbId::Exits,
+        "exits",
+        None,
+        "Show why the last processes ended; also when nothing runs",
+    ),
+    verb(
+        VerbId::Events,
+        "events",
+        None,
+        "Show what has happened to the pool",
+    ),
     verb(VerbId::List, "list", None, "List your running applications"),
     verb(
         VerbId::Help,
@@ -133,16 +148,20 @@ pub(super) static VERBS: &[VerbRow] = &[
     verb(VerbId::Version, "version", None, "Show the version"),
 ];
 
-use VerbId::{Help, List, Reload, Restart, Scale, Start, Status, Stop, Upgrade, Version};
+use VerbId::{
+    Events, Exits, Help, List, Reload, Restart, Scale, Start, Status, Stop, Upgrade, Version,
+};
 
 const START: &[VerbId] = &[Start];
 /// Verbs that talk to one running application.
-const RUNNING: &[VerbId] = &[Stop, Restart, Reload, Upgrade, Scale, Status];
+const RUNNING: &[VerbId] = &[Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events];
 /// Verbs that come to an end when what they ask for is true.
 const WAITING: &[VerbId] = &[Start, Stop, Restart, Reload, Upgrade, Scale];
-const PLACED: &[VerbId] = &[Start, Stop, Restart, Reload, Upgrade, Scale, Status];
+const PLACED: &[VerbId] = &[
+    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events,
+];
 const ALL: &[VerbId] = &[
-    Start, Stop, Restart, Reload, Upgrade, Scale, Status, List, Help, Version,
+    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events, List, Help, Version,
 ];
 
 /// A flag without a value; the methods below add the rest.
@@ -263,7 +282,19 @@ pub(super) static FLAGS: &[Flag] = &[
         "The running application of this name",
     )
     .value("NAME"),
-    flag(FlagId::Json, "json", &[Status, List], "As JSON"),
+    flag(
+        FlagId::Json,
+        "json",
+        &[Status, Exits, Events, List],
+        "As JSON",
+    ),
+    flag(
+        FlagId::Follow,
+        "follow",
+        &[Events],
+        "Go on with what happens from now on",
+    )
+    .short('f'),
     flag(
         FlagId::NoWait,
         "no-wait",

@@ -286,6 +286,14 @@ impl Pool {
         wait_for("a status", SOON, || self.try_status())
     }
 
+    /// The loss ledger of `status --json`.
+    #[track_caller]
+    pub(crate) fn losses(&self) -> Value {
+        let text = self.cli_ok(&["status", "--json"]).stdout;
+        let status: Value = serde_json::from_str(&text).expect("status is JSON");
+        status["losses"].clone()
+    }
+
     /// Waits until the status is as `probe` wants it.
     #[track_caller]
     pub(crate) fn wait_status(

@@ -1,0 +1,181 @@
+//! Every death has a report: why, what it was doing, and what it has cost.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::crash::{connection, strike};
+use crate::support::{Builder, Pool, Process, Request, SOON, wait_for, wait_until};
+
+/// All reports, as the command line tells them.
+fn exits(pool: &Pool) -> Vec<Value> {
+    let text = pool.cli_ok(&["exits", "--json"]).stdout;
+    serde_json::from_str(&text).unwrap()
+}
+
+/// The report of a process, as soon as it is there.
+fn exit_of(pool: &Pool, pid: u32) -> Value {
+    wait_for("its exit report", SOON, || {
+        exits(pool).into_iter().find(|exit| exit["pid"] == pid)
+    })
+}
+
+#[test]
+fn each_end_is_named_and_counted() {
+    let pool = Pool::start();
+    assert_eq!(pool.cli_ok(&["exits"]).stdout, "no process has ended");
+    assert_eq!(pool.cli_ok(&["exits", "--json"]).stdout, "[]");
+    let table = [
+        ("abort", "signal", json!(null), json!("SIGABRT")),
+        ("segv", "signal", json!(null), json!("SIGSEGV")),
+        ("exit", "clean", json!(0), json!(null)),
+        ("exit?code=3", "exit", json!(3), json!(null)),
+    ];
+    for (fault, reason, code, signal) in &table {
+        let pid = strike(&pool, fault);
+        let exit = exit_of(&pool, pid);
+        assert_eq!(exit["reason"], *reason, "{exit:#}");
+        assert_eq!((&exit["exit_code"], &exit["signal"]), (code, signal));
+        assert_eq!(exit["role"], "worker");
+        assert_eq!(
+            exit["requests_cut"], 1,
+            "the one that asked for it: {exit:#}"
+        );
+        assert_eq!(exit["connections_cut"], 1, "{exit:#}");
+        assert!(exit["rss_bytes"].as_u64().unwrap() > 1 << 20, "{exit:#}");
+        pool.wait_whole(SOON);
+    }
+    let losses = pool.losses();
+    assert_eq!(
+        (&losses["requests"], &losses["connections"]),
+        (&json!(4), &json!(4))
+    );
+    let signals = json!({"requests": 2, "connections": 2});
+    assert_eq!(losses["by_cause"]["signal"], signals);
+    let shown = pool.cli_ok(&["status"]).stdout;
+    assert!(
+        shown.contains("lost since the start: 4 requests"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn a_killed_worker_tells_what_it_was_doing_and_said() {
+    let pool = Pool::start();
+    let (pid, mut panics) = connection(&pool);
+    let panic = panics.request(&Request::post("/faults/panic", ""), SOON);
+    assert_eq!(panic.unwrap().status, 500);
+    panics
+        .send(&Request::get("/slow?ms=60000&who=first"))
+        .unwrap();
+    pool.wait_status("it is in flight", SOON, |status| {
+        status
+            .ready()
+            .any(|worker| worker.pid == pid && worker.in_flight == 1)
+    });
+    Process::of(pid).unwrap().signal(Signal::KILL);
+    let exit = exit_of(&pool, pid);
+    assert_eq!(
+        (&exit["reason"], &exit["signal"]),
+        (&json!("signal"), &json!("SIGKILL"))
+    );
+    assert_eq!(exit["requests_cut"], 1, "{exit:#}");
+    assert_eq!(
+        exit["panic"],
+        Value::Null,
+        "a caught panic is not why it died"
+    );
+    let stderr = exit["stderr"].to_string();
+    assert!(stderr.contains("a panic was asked for"), "{exit:#}");
+    let text = pool.cli_ok(&["exits"]).stdout;
+    assert!(
+        text.contains("signal 9 (SIGKILL)") && text.contains("1 request and 1"),
+        "{text}"
+    );
+    let line = format!("pid {pid} generation 1 is gone after");
+    assert!(pool.output().has(&[
+        &line,
+        "signal 9 (SIGKILL)",
+        "1 request and 1 connection cut"
+    ]));
+}
+
+#[test]
+fn planned_ends_have_reports_too_and_cost_nothing() {
+    let mut pool = Builder::new().set("cluster.lifetime", "2s").start();
+    let (_, mut idle) = connection(&pool);
+    let has = |pool: &Pool, reason: &str| exits(pool).iter().any(|exit| exit["reason"] == reason);
+    wait_until("one is recycled", SOON, || has(&pool, "lifetime"));
+    pool.set("cluster.lifetime", "0s");
+    pool.cli_ok(&["reload"]);
+    pool.cli_ok(&["scale", "1"]);
+    wait_until("the rest is gone", SOON, || has(&pool, "scale"));
+    pool.wait_whole(SOON);
+    let ended = exits(&pool);
+    let agent = ended.iter().find(|exit| exit["role"] == "agent").unwrap();
+    assert_eq!(
+        (&agent["reason"], &agent["slot"]),
+        (&json!("reload"), &Value::Null)
+    );
+    assert!(!idle.is_closed() || pool.losses()["requests"] == 0);
+    assert_eq!(
+        pool.losses(),
+        json!({"requests": 0, "connections": 0, "by_cause": {}})
+    );
+
+    let count = ended.len();
+    pool.stop();
+    // Nobody runs any more: the file tells, also those that ended with the pool.
+    let ended = exits(&pool);
+    assert_eq!(ended.len(), count + 2, "the last worker and the agent");
+    let last: Vec<_> = ended[count..].iter().map(|exit| &exit["reason"]).collect();
+    assert_eq!(last, ["stop", "stop"]);
+
+    // The next master goes on where that one ended.
+    pool.launch(&[]);
+    pool.wait_started();
+    let pid = strike(&pool, "abort");
+    exit_of(&pool, pid);
+    assert_eq!(exits(&pool).len(), count + 3);
+}
+
+#[test]
+fn a_failed_boot_is_reported_with_its_reason() {
+    let pool = Builder::new()
+        .set("cluster.workers", 1)
+        .set("showcase.boot_fault_file", "fault")
+        .start();
+    std::fs::write(pool.base().join("fault"), "panic").unwrap();
+    let pid = pool.status().worker(0).unwrap().pid;
+    Process::of(pid).unwrap().signal(Signal::KILL);
+    let boot = wait_for("a failed boot", SOON, || {
+        exits(&pool)
+            .into_iter()
+            .find(|exit| exit["reason"] == "boot")
+    });
+    let summary = boot["summary"].as_str().unwrap();
+    assert!(summary.contains("the worker was told to panic"), "{boot:#}");
+    std::fs::write(pool.base().join("fault"), "").unwrap();
+    pool.wait_whole(SOON + Duration::from_secs(30));
+}
+
+#[test]
+fn what_a_drain_cuts_at_its_end_is_counted() {
+    let pool = Builder::new().set("cluster.drain_timeout", "1s").start();
+    let (pid, mut slow) = connection(&pool);
+    slow.send(&Request::get("/slow?ms=60000")).unwrap();
+    pool.wait_status("it is in flight", SOON, |status| {
+        status
+            .ready()
+            .any(|worker| worker.pid == pid && worker.in_flight == 1)
+    });
+    pool.cli_ok(&["reload"]);
+    let exit = exit_of(&pool, pid);
+    assert_eq!(
+        (&exit["reason"], &exit["requests_cut"]),
+        (&json!("reload"), &json!(1)),
+        "{exit:#}"
+    );
+    assert_eq!(pool.losses()["by_cause"]["reload"]["requests"], 1);
+}
