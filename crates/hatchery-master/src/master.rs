@@ -147,10 +147,11 @@ pub fn run(mut launch: Launch) -> Result<Outcome, Error> {
 
 impl Master {
     fn new(launch: Launch) -> Result<Self, Error> {
+        // Before anything else has a descriptor.
+        let (mut found, stored) = orphans::take_stored(&launch.settings.listen);
         let run_dir = RunDir::claim(&launch.run_dir, &launch.app)?;
         let policy = launch.settings.policy(proc::cpu_num());
         let mut control = Control::open(&run_dir.control_socket())?;
-        let mut found = Found::default();
         let listen = &launch.settings.listen;
         let gathered = orphans::gather(&mut control, &run_dir, listen, &mut found);
         let listeners = Listeners::open(listen, policy.workers, &mut found)?;
@@ -204,7 +205,7 @@ impl Master {
             listeners,
             adoptions: Adoptions::default(),
             steered: Vec::new(),
-            keeping: Keeping::default(),
+            keeping: Keeping::new(stored),
             early: Vec::new(),
             orphans: Orphans::new(gathered.orphans),
             events: Events::default(),

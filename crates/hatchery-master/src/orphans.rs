@@ -7,6 +7,7 @@
 
 mod gather;
 mod keeping;
+mod stored;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,6 +30,7 @@ use crate::token::Token;
 
 pub(crate) use gather::{Early, gather};
 pub(crate) use keeping::Keeping;
+pub(crate) use stored::take as take_stored;
 
 /// Most orphans at a time: more than a pool has, twice.
 const ORPHANS_MAX: usize = 2048;

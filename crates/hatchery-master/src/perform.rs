@@ -334,6 +334,9 @@ impl Master {
             self.supervisor.workers_wanted()
         );
         self.notify(|notifier| notifier.status(&status));
+        if to == Phase::Stopping && self.orphans.stop_asked {
+            self.unstore_listeners();
+        }
     }
 
     /// Says where to look, once.

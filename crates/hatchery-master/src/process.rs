@@ -28,13 +28,14 @@ pub(crate) const MESSAGES_MAX: usize = 64;
 
 /// Variables of the master's environment that children must not see: they are meant for the
 /// master alone.
-const PRIVATE: [&str; 6] = [
+const PRIVATE: [&str; 7] = [
     env::NOTIFY_SOCKET,
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
     env::LISTEN_FDS,
     env::LISTEN_PID,
     env::LISTEN_FDNAMES,
+    "FDSTORE",
 ];
 
 /// What all children of one master have in common.

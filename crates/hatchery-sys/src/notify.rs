@@ -5,14 +5,21 @@
 //! tell. Messages are sent without waiting: a manager that does not read must not stop the service.
 
 use std::ffi::OsString;
-use std::io;
-use std::os::fd::OwnedFd;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::io::retry_on_intr;
-use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
+    SocketFlags, SocketType,
+};
 
 use crate::clock;
+
+/// Without waiting, and without a signal.
+const FLAGS: SendFlags = SendFlags::NOSIGNAL.union(SendFlags::DONTWAIT);
 
 /// The manager's socket. Each message stands alone, so a manager that was restarted gets the next.
 #[derive(Debug)]
@@ -71,14 +78,38 @@ impl Notifier {
         self.raw("WATCHDOG=1")
     }
 
+    /// The manager keeps a duplicate of `fd` under `name`, and gives it to the service's next
+    /// process (`LISTEN_FDS`, `LISTEN_FDNAMES`).
+    ///
+    /// `name` has at most 255 printable characters and no `:`. A manager that may not keep any, or
+    /// no more, closes it without a word; so it does with a file that it has already.
+    pub fn store(&self, name: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let mut space = [const { MaybeUninit::uninit() }; rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = [fd];
+        if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let lines = format!("FDSTORE=1\nFDNAME={name}");
+        let parts = [IoSlice::new(lines.as_bytes())];
+        retry_on_intr(|| {
+            rustix::net::sendmsg_addr(&self.socket, &self.address, &parts, &mut control, FLAGS)
+        })?;
+        Ok(())
+    }
+
+    /// The manager closes what it keeps under `name`.
+    pub fn unstore(&self, name: &str) -> io::Result<()> {
+        self.raw(&format!("FDSTOREREMOVE=1\nFDNAME={name}"))
+    }
+
     /// Sends these lines as they are.
     ///
     /// `WouldBlock` when the manager does not read, `NotFound` or `ConnectionRefused` when it is not
     /// there. None of that is a reason for the service to do anything else than it does.
     pub fn raw(&self, lines: &str) -> io::Result<()> {
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         retry_on_intr(|| {
-            rustix::net::sendto(&self.socket, lines.as_bytes(), flags, &self.address)
+            rustix::net::sendto(&self.socket, lines.as_bytes(), FLAGS, &self.address)
         })?;
         Ok(())
     }
@@ -95,6 +126,8 @@ fn invalid(value: &std::ffi::OsStr) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read as _;
+    use std::os::fd::AsFd as _;
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
@@ -132,6 +165,26 @@ mod tests {
             .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
             .unwrap();
         assert!((before..=clock::monotonic_us()).contains(&time.parse().unwrap()));
+    }
+
+    #[test]
+    fn a_descriptor_is_left_under_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notifier = notifier(&path);
+        let (reader, writer) = io::pipe().unwrap();
+        notifier.store("a-pipe", reader.as_fd()).unwrap();
+        drop(reader);
+        let mut buffer = [0; 256];
+        let packet = crate::packet::receive(&manager, &mut buffer, false);
+        let packet = packet.unwrap().unwrap();
+        assert_eq!(&buffer[..packet.len], b"FDSTORE=1\nFDNAME=a-pipe");
+        let mut kept = io::PipeReader::from(packet.fds.into_iter().next().unwrap());
+        drop(writer);
+        assert_eq!(kept.read_to_end(&mut Vec::new()).unwrap(), 0);
+        notifier.unstore("a-pipe").unwrap();
+        assert_eq!(next(&manager), "FDSTOREREMOVE=1\nFDNAME=a-pipe");
     }
 
     #[test]

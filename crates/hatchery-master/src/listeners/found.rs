@@ -28,6 +28,10 @@ impl Found {
         self.0.push((kept, socket));
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The addresses that nobody has asked for.
     pub(crate) fn rest(&self) -> Vec<String> {
         let mut rest: Vec<_> = self

@@ -63,7 +63,8 @@ pub(crate) fn gather(
             looked = Some(Instant::now());
             let agent_reports = gathered.silent_agent(&agent).is_none();
             let is_quiet = if gathered.orphans.is_empty() {
-                !listen.addresses.iter().any(|address| is_served(address))
+                // What the service manager has kept proves nothing.
+                !found.is_empty() || !listen.addresses.iter().any(|address| is_served(address))
             } else {
                 heard.elapsed() >= QUIET
             };

@@ -46,6 +46,21 @@ impl Table {
     }
 }
 
+/// Processes of a former master, one line each.
+fn orphans(text: &mut String, status: &Status) {
+    for orphan in &status.orphans {
+        let slot = orphan.slot.map(|slot| format!(" {slot}"));
+        let _ = writeln!(
+            text,
+            "{}{} of the former master, pid {}, {}",
+            orphan.role,
+            slot.unwrap_or_default(),
+            orphan.pid,
+            orphan.state,
+        );
+    }
+}
+
 /// The state of one application.
 pub(super) fn status(status: &Status) -> String {
     let mut text = String::new();
@@ -120,6 +135,7 @@ pub(super) fn status(status: &Status) -> String {
         ]);
     }
     text.push_str(&table.render());
+    orphans(&mut text, status);
     for spare in &status.spares {
         let _ = writeln!(
             text,

@@ -26,6 +26,7 @@ mod orphans;
 mod releases;
 mod reload;
 mod scale;
+mod service;
 mod spares;
 mod start;
 mod support;

@@ -224,9 +224,28 @@ impl Pool {
 
     // ---- the master
 
+    /// Changes a variable of the environment of what is started next.
+    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the master in the foreground.
     pub(crate) fn launch(&mut self, arguments: &[String]) {
-        let mut command = self.bare_command();
+        let command = self.bare_command();
+        self.launch_with(command, arguments);
+    }
+
+    /// Starts the master by a Python program that executes it; `prepare` says which.
+    pub(crate) fn launch_by(&mut self, arguments: &[String], prepare: impl FnOnce(&mut Command)) {
+        let mut command = Command::new("python3");
+        self.clean(&mut command);
+        command.current_dir(self.base());
+        prepare(&mut command);
+        self.launch_with(command, arguments);
+    }
+
+    fn launch_with(&mut self, mut command: Command, arguments: &[String]) {
         command.arg("start").arg("--base-dir").arg(self.base());
         let mut child = command
             .args(arguments)
