@@ -96,6 +96,17 @@ mod tests {
     }
 
     #[test]
+    fn half_a_line_is_completed_after_a_change_of_the_image() {
+        let mut before = Lines::default();
+        before.push(b"one\n\xff\0tw", |_| {});
+        let text = serde_json::to_string(&before).unwrap();
+        let mut after: Lines = serde_json::from_str(&text).unwrap();
+        let mut lines = Vec::new();
+        after.push(b"o\n", |line| lines.push(line.to_vec()));
+        assert_eq!(lines, [b"\xff\0two"]);
+    }
+
+    #[test]
     fn an_endless_line_is_bounded() {
         let long = vec![b'x'; LINE_MAX * 2 + 10];
         let lengths: Vec<_> = cut(&[&long]).iter().map(String::len).collect();

@@ -72,11 +72,13 @@ pub fn resume(resume: Resume) -> Result<(PathBuf, Outcome), Error> {
     let lost = |reason: String| Error::new(ErrorCode::System, reason);
     let bytes = memfd::read(&state).map_err(|error| lost(format!("the state: {error}")))?;
     drop(state);
-    let master = state::read(&bytes, &app).and_then(|(head, body)| {
-        let refused = head.refused.clone();
+    let restore = || -> Result<_, String> {
+        let (head, body) = state::read(&bytes, &app)?;
         let master = Master::restore(&head, body, &version, arguments.clone())?;
-        Ok((master, refused))
-    });
+        Ok((master, head.refused))
+    };
+    // A bug in it, too, is a reason to go back and not to leave the pool alone.
+    let master = std::panic::catch_unwind(restore).unwrap_or_else(|_| Err("it panicked".into()));
     match master {
         Ok((mut master, refused)) => {
             master.resumed(refused);
