@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hatchery_supervisor::Time;
 use hatchery_sys::proc::OomKills;
+use serde::{Deserialize, Serialize};
 
 /// How long a rise of the count may wait for its death: a large process takes time to end. One that
 /// nobody claims was another process's of the group, such as a worker's helper.
@@ -17,8 +18,9 @@ pub(crate) struct OomWatch {
     rises: Rises,
 }
 
-#[derive(Debug, Default)]
-struct Rises {
+/// What has been seen of the count.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Rises {
     /// The count as last read; `None` before the first look.
     last: Option<u64>,
     unclaimed: u64,
@@ -33,6 +35,19 @@ impl OomWatch {
         };
         watch.look(now);
         watch
+    }
+
+    /// What the next image is to know: a kill in between explains a death that it buries.
+    pub(crate) fn save(&self) -> Rises {
+        let Self { kills: _, rises } = self;
+        rises.clone()
+    }
+
+    pub(crate) fn restore(rises: Rises) -> Self {
+        Self {
+            kills: OomKills::find(),
+            rises,
+        }
     }
 
     /// Reads the count; often enough that a rise of long ago is not taken for one of now.

@@ -77,7 +77,7 @@ impl Master {
             reports,
             // Empty between two turns of the loop.
             remains: _,
-            oom: _,
+            oom,
             control,
             feeds,
             askers,
@@ -113,6 +113,7 @@ impl Master {
             steered: steered.clone(),
             events: events.clone(),
             losses: reports.losses(),
+            oom: oom.save(),
             control: control.save(bag),
             feeds: feeds
                 .iter()
@@ -289,7 +290,7 @@ fn assemble(
         events: body.events,
         reports: Reports::open(run_dir.exits_file(), body.losses),
         remains: Remaining::new(),
-        oom: OomWatch::new(now),
+        oom: OomWatch::restore(body.oom),
         control: Control::restore(body.control, inherited)?,
         feeds: feeds
             .map(|(key, feed)| (key, Feed::restore(feed)))

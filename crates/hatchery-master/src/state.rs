@@ -20,6 +20,7 @@ use crate::feeds::SavedFeed;
 use crate::launch::SavedLaunch;
 use crate::lines::Tail;
 use crate::listeners::SavedListeners;
+use crate::oom::Rises;
 use crate::process::SavedProcess;
 use crate::registry::SavedEntry;
 use crate::release::SavedRelease;
@@ -153,6 +154,8 @@ pub(crate) struct Body {
     pub(crate) events: Events,
     #[serde(default)]
     pub(crate) losses: Losses,
+    #[serde(default)]
+    pub(crate) oom: Rises,
     pub(crate) control: SavedControl,
     #[serde(default)]
     pub(crate) feeds: Vec<(u64, SavedFeed)>,

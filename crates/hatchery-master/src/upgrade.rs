@@ -15,7 +15,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 
 use hatchery_ipc::child;
-use hatchery_supervisor::Event;
+use hatchery_supervisor::{Event, State};
 use hatchery_sys::inherit::{self, Inherited};
 use hatchery_sys::spawn::Program;
 use hatchery_sys::{memfd, process};
@@ -254,6 +254,11 @@ impl Master {
             Some(reason) => Err(reason),
         };
         self.watch_unattended();
+        let instances = self.supervisor.instances();
+        let silent = instances.filter(|instance| instance.state == State::Suspect);
+        for id in silent.map(|instance| instance.id).collect::<Vec<_>>() {
+            self.inquire(id);
+        }
         self.upgraded(result);
     }
 

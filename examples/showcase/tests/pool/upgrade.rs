@@ -2,12 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::{Value, json};
 
+use crate::crash::strike;
+use crate::support::output::Output;
 use crate::support::process::file_identity;
 use crate::support::{
-    Builder, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, alone, wait_until,
+    Builder, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, alone, wait_for,
+    wait_until,
 };
 
 /// Open descriptors of the master.
@@ -237,31 +243,90 @@ fn who_waits_for_an_answer_gets_it_from_the_next_image() {
     pool.wait_whole(SOON);
 }
 
+/// What a verb tells as JSON.
+fn json(pool: &Pool, verb: &str) -> Vec<Value> {
+    let text = pool.cli_ok(&[verb, "--json"]).stdout;
+    serde_json::from_str(&text).unwrap_or_else(|_| {
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    })
+}
+
 #[test]
-fn output_and_heartbeats_go_on_where_they_were() {
+fn the_next_image_remembers_silence_deaths_losses_and_events() {
     let pool = Builder::new()
         .set("cluster.workers", 2)
         .set("cluster.suspect_after", "1s")
         .set("cluster.hang_timeout", "3s")
         .start();
-    pool.cli_ok(&["upgrade"]);
+    // Its own request is lost with it.
+    strike(&pool, "abort");
+    pool.wait_whole(SOON);
     let hung = pool.status().worker(0).unwrap().pid;
     Process::of(hung).unwrap().signal(Signal::STOP);
+    let stopped = Instant::now();
+    pool.wait_status("it is suspect", SOON, |status| {
+        let worker = status.workers.iter().find(|worker| worker.pid == hung);
+        worker.is_some_and(|worker| worker.state == "suspect")
+    });
     pool.cli_ok(&["upgrade"]);
-    pool.wait_status("it is replaced", SOON, |status| {
-        status.is_whole(2) && !status.pids().contains(&hung)
+    let report = wait_for("its report", SOON, || {
+        let exits = json(&pool, "exits");
+        exits.into_iter().find(|exit| exit["pid"] == hung)
     });
-    let ticks = || pool.output().text().matches("agent #1 |").count();
-    let before = ticks();
-    wait_until("the agent is heard", SOON, || {
-        pool.try_ask(&Request::get("/hello")).is_ok() && ticks() >= before
-    });
-    let death = format!("pid {hung} ");
-    wait_until("its end is told", SOON, || {
-        let text = pool.output().text();
-        text.lines()
-            .any(|line| line.contains(&death) && line.contains("hang"))
-    });
+    assert!(stopped.elapsed() >= Duration::from_secs(3), "not too soon");
+    assert_eq!(report["reason"], "hang");
+    assert_ne!(report["evidence"], json!([]), "{report:#}");
+
+    pool.cli_ok(&["upgrade"]);
+    assert_eq!(pool.losses()["requests"], 1);
+    let reasons: Vec<_> = json(&pool, "exits")
+        .iter()
+        .map(|exit| exit["reason"].clone())
+        .collect();
+    assert_eq!(reasons, ["signal", "hang"]);
+    let events = json(&pool, "events");
+    for (index, event) in events.iter().enumerate() {
+        assert_eq!(event["seq"], index + 1, "no gap: {event}");
+    }
+    let upgrades = events.iter().filter(|event| event["kind"] == "upgrade");
+    assert_eq!(upgrades.count(), 2, "{events:#?}");
+}
+
+#[test]
+fn who_follows_the_events_does_not_notice() {
+    let pool = Builder::new().set("cluster.workers", 2).start();
+    let mut command = pool.bare_command();
+    command.args(["events", "-f", "--json", "--run-dir"]);
+    let mut follower = command
+        .arg(pool.run_dir())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = Output::default();
+    told.follow(follower.stdout.take().unwrap());
+    for _ in 0..3 {
+        pool.cli_ok(&["upgrade"]);
+    }
+    pool.cli_ok(&["reload"]);
+    wait_until("the reload is told", SOON, || told.has(&["promoted"]));
+    let text = told.text();
+    let numbers: Vec<u64> = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["seq"]
+                .as_u64()
+                .unwrap()
+        })
+        .collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{text}"
+    );
+    follower.kill().unwrap();
+    follower.wait().unwrap();
 }
 
 #[test]
