@@ -66,8 +66,7 @@ impl Master {
             // Asked again where something waits.
             adoptions: _,
             steered,
-            // Given once more, as if it were new.
-            keeping: _,
+            keeping,
             // Of before the loop ran.
             early: _,
             // They look for this image as they would for another master.
@@ -111,6 +110,7 @@ impl Master {
             failed_tail: failed_tail.clone(),
             listeners: listeners.save(bag),
             steered: steered.clone(),
+            stored: keeping.save(),
             events: events.clone(),
             losses: reports.losses(),
             oom: oom.save(),
@@ -284,7 +284,7 @@ fn assemble(
         listeners: Listeners::restore(body.listeners, understood.addresses, inherited)?,
         adoptions: Adoptions::default(),
         steered: body.steered,
-        keeping: Keeping::default(),
+        keeping: Keeping::new(body.stored),
         early: Vec::new(),
         orphans: Orphans::default(),
         events: body.events,

@@ -6,6 +6,7 @@
 //! image did not write yet gets `#[serde(default)]`. A change that an older reader would
 //! misunderstand raises [`OLDEST_READER`]; such a reader refuses, and nothing is touched.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
 use std::path::PathBuf;
@@ -150,6 +151,9 @@ pub(crate) struct Body {
     pub(crate) listeners: SavedListeners,
     #[serde(default)]
     pub(crate) steered: Vec<u32>,
+    /// Names of the listeners that the service manager has.
+    #[serde(default)]
+    pub(crate) stored: BTreeSet<String>,
     #[serde(default)]
     pub(crate) events: Events,
     #[serde(default)]

@@ -31,6 +31,16 @@ impl Keeping {
             ..Self::default()
         }
     }
+
+    /// What the service manager has, for the next image. The agent is given all once more.
+    pub(crate) fn save(&self) -> BTreeSet<String> {
+        let Self {
+            agent: _,
+            stored,
+            stored_version: _,
+        } = self;
+        stored.clone()
+    }
 }
 
 impl Master {

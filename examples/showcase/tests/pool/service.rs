@@ -200,6 +200,13 @@ fn a_manager_keeps_the_listeners_and_what_waits_in_them() {
         let says = pool.output().text();
         assert!(!says.contains("the kernel chooses"), "{says}");
     }
+    // The next image of the master knows what is kept, and goes on from there.
+    pool.cli_ok(&["upgrade"]);
+    pool.cli_ok(&["scale", "5"]);
+    wait_until("the fifth is kept", SOON, || {
+        manager.names().contains(&"hatchery-0-4-4".to_owned())
+    });
+    assert_eq!(manager.names().len(), 6);
     assert_eq!(manager.kept.lock().unwrap().ready, 3);
     pool.stop();
     wait_until("nothing is kept", SOON, || manager.names().is_empty());
