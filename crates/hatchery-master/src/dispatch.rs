@@ -118,6 +118,7 @@ impl Master {
         let peak_bytes = self.reap(process.pid);
         self.examine(&process, status, peak_bytes);
         self.adoptions.forget(id);
+        self.book_handovers(&process);
         if self.is_of_interest(&process) {
             self.failed_tail = process.stderr.tail.clone();
         }

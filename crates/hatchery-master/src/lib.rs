@@ -13,6 +13,7 @@
 //! | `process`, `release`, `check` | one child; one generation's pinned files; asking a binary whether it could take over |
 //! | `listeners`, `adoption` | the sockets, their steering, and queues without a worker |
 //! | `orphans` | processes of a former master, and listeners kept for the next |
+//! | `handover` | who serves the connections of a worker that drains on |
 //! | `control`, `requests`, `status` | the control socket and its verbs |
 //! | `upgrade`, `state`, `restore` | the master's replacement of its own image, and what it leaves to the next |
 //! | `events`, `feeds` | what has happened, and who is told |
@@ -29,6 +30,7 @@ mod events;
 mod evidence;
 mod exits;
 mod feeds;
+mod handover;
 mod journal;
 mod launch;
 mod lines;

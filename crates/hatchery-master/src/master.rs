@@ -25,6 +25,7 @@ use crate::error::{Context as _, Error, ErrorCode};
 use crate::events::Events;
 use crate::exits::Remaining;
 use crate::feeds::Feeds;
+use crate::handover::Handovers;
 use crate::journal::{self, Level};
 use crate::launch::{Announcer, Launch, Outcome};
 use crate::lines::Tail;
@@ -103,6 +104,7 @@ pub(crate) struct Master {
     pub(crate) early: Early,
     /// Processes of a former master.
     pub(crate) orphans: Orphans,
+    pub(crate) handovers: Handovers,
 
     pub(crate) events: Events,
     pub(crate) reports: Reports,
@@ -212,6 +214,7 @@ impl Master {
             reports: Reports::open(run_dir.exits_file(), Losses::default()),
             remains: Remaining::new(),
             oom: OomWatch::new(now),
+            handovers: Handovers::default(),
             control,
             feeds: Feeds::new(),
             askers: BTreeMap::new(),

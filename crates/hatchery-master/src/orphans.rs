@@ -17,12 +17,13 @@ use std::time::Duration;
 use hatchery_ipc::child::{PACKET_MAX, ToChild, ToMaster, decode, encode};
 use hatchery_ipc::control::Orphan as Report;
 use hatchery_ipc::status;
-use hatchery_supervisor::{Event, InstanceId, Phase, Time};
+use hatchery_supervisor::{Event, InstanceId, Phase, Slot, Time};
 use hatchery_sys::epoll::Interest;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::signals::Signal;
 use hatchery_sys::{packet, peer, process};
 
+use crate::handover::speaks_of_handovers;
 use crate::journal::Level;
 use crate::listeners::Found;
 use crate::master::Master;
@@ -289,6 +290,12 @@ impl Master {
         }
         orphan.kill_at = Some(kill_at);
         orphan.report.draining = true;
+        if successor {
+            self.hand_over_orphan(key);
+        }
+        let Some(orphan) = self.orphans.all.get(&key) else {
+            return;
+        };
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let drain = ToChild::Drain {
             limit_ms,
@@ -299,6 +306,19 @@ impl Master {
         }
         let text = format!("{} drains", orphan.name());
         self.log(Level::Info, &text);
+    }
+
+    /// Its connections go to the slot's own worker.
+    fn hand_over_orphan(&self, key: u64) {
+        let orphan = self.orphans.all.get(&key);
+        let able = orphan.filter(|orphan| speaks_of_handovers(orphan.report.protocol));
+        if let Some((orphan, slot)) = able.and_then(|orphan| Some((orphan, orphan.report.slot?)))
+            && let Some(heir) = self.heir_for(Slot(slot))
+            && let Ok(channel) = self.open_channel(heir)
+        {
+            // If it cannot be told, the heir sees the channel's end.
+            let _ = orphan.tell(&ToChild::HandOver, &[channel.as_fd()]);
+        }
     }
 
     /// The pool is up: nobody is needed beside it.
@@ -361,6 +381,7 @@ impl Master {
         let Some(orphan) = self.orphans.all.remove(&key) else {
             return;
         };
+        self.handovers.add(&orphan.page);
         let cut = orphan.page.in_flight();
         if cut > 0 {
             let text = format!("{} is gone; {cut} requests cut", orphan.name());

@@ -66,6 +66,7 @@ impl Master {
                 }
             }
         }
+        self.connect_heirs();
     }
 
     fn spawn(&mut self, id: InstanceId, role: Role, generation: Generation) {
@@ -153,6 +154,7 @@ impl Master {
 
     fn drain(&mut self, id: InstanceId, limit: Duration, successor: bool) {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        self.hand_over(id);
         if !self.tell_child(
             id,
             &ToChild::Drain {

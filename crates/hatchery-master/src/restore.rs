@@ -77,6 +77,7 @@ impl Master {
             // Empty between two turns of the loop.
             remains: _,
             oom,
+            handovers,
             control,
             feeds,
             askers,
@@ -114,6 +115,7 @@ impl Master {
             events: events.clone(),
             losses: reports.losses(),
             oom: oom.save(),
+            handovers: handovers.clone(),
             control: control.save(bag),
             feeds: feeds
                 .iter()
@@ -291,6 +293,7 @@ fn assemble(
         reports: Reports::open(run_dir.exits_file(), body.losses),
         remains: Remaining::new(),
         oom: OomWatch::restore(body.oom),
+        handovers: body.handovers,
         control: Control::restore(body.control, inherited)?,
         feeds: feeds
             .map(|(key, feed)| (key, Feed::restore(feed)))

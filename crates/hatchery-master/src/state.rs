@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::SavedControl;
 use crate::events::Events;
 use crate::feeds::SavedFeed;
+use crate::handover::Handovers;
 use crate::launch::SavedLaunch;
 use crate::lines::Tail;
 use crate::listeners::SavedListeners;
@@ -160,6 +161,8 @@ pub(crate) struct Body {
     pub(crate) losses: Losses,
     #[serde(default)]
     pub(crate) oom: Rises,
+    #[serde(default)]
+    pub(crate) handovers: Handovers,
     pub(crate) control: SavedControl,
     #[serde(default)]
     pub(crate) feeds: Vec<(u64, SavedFeed)>,

@@ -1,6 +1,6 @@
 //! The answer to `status`, from the supervisor's view, the stats pages and `/proc`.
 
-use hatchery_ipc::status::{Agent, Handovers, Master as MasterStatus, Pressure, Status, Worker};
+use hatchery_ipc::status::{Agent, Master as MasterStatus, Pressure, Status, Worker};
 use hatchery_supervisor::{Instance, Role, Slot, State};
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::proc;
@@ -49,7 +49,7 @@ impl Master {
             workers_wanted: self.supervisor.workers_wanted(),
             alarms: self.alarms(),
             losses: self.reports.losses(),
-            handovers: Handovers::default(),
+            handovers: self.handover_totals(),
             pressure: Pressure::default(),
             orphans: self.orphans.status(),
         }

@@ -10,7 +10,8 @@
 //!
 //! Layout (version 1), 4096 bytes in lines of 64 so that threads do not contend for a line:
 //! line 0 magic, version, thread count; 1–2 ticks; 3 requests in flight; 4 connections; 5 requests
-//! answered; 6 requests refused; 7–63 reserved (zero) for a ring of the latest requests.
+//! answered; 6 requests refused; 7 connections handed over, refused by the successor, fallen back,
+//! and inherited; 8–63 reserved (zero).
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -30,7 +31,7 @@ pub const PAGE_BYTES: usize = 4096;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"hatchpg\0");
 const VERSION: u32 = 1;
-const RESERVED_LINES: usize = 57;
+const RESERVED_LINES: usize = 56;
 
 #[repr(C, align(64))]
 struct Line<T>(T);
@@ -42,6 +43,15 @@ struct Header {
     threads: AtomicU32,
 }
 
+/// Seldom written: they share a line.
+#[repr(C, align(64))]
+struct Handovers {
+    handed: AtomicU64,
+    refused: AtomicU64,
+    fallen_back: AtomicU64,
+    inherited: AtomicU64,
+}
+
 #[repr(C, align(64))]
 struct Layout {
     header: Header,
@@ -50,6 +60,7 @@ struct Layout {
     connections: Line<AtomicU64>,
     requests: Line<AtomicU64>,
     refused: Line<AtomicU64>,
+    handovers: Handovers,
     reserved: Line<[AtomicU64; RESERVED_LINES * 8]>,
 }
 
@@ -211,6 +222,49 @@ impl StatsPage {
         self.layout().refused.0.load(Relaxed)
     }
 
+    /// Counts `count` connections that a successor has taken.
+    pub fn handed_add(&self, count: u64) {
+        self.layout().handovers.handed.fetch_add(count, Relaxed);
+    }
+
+    /// Connections that a successor has taken.
+    pub fn handed_total(&self) -> u64 {
+        self.layout().handovers.handed.load(Relaxed)
+    }
+
+    /// Counts `count` connections that were offered to a successor and not taken.
+    pub fn returned_add(&self, count: u64) {
+        self.layout().handovers.refused.fetch_add(count, Relaxed);
+    }
+
+    /// Connections that were offered to a successor and not taken.
+    pub fn returned_total(&self) -> u64 {
+        self.layout().handovers.refused.load(Relaxed)
+    }
+
+    /// Counts `count` connections that a drain could offer to nobody.
+    pub fn fallen_back_add(&self, count: u64) {
+        self.layout()
+            .handovers
+            .fallen_back
+            .fetch_add(count, Relaxed);
+    }
+
+    /// Connections that a drain could offer to nobody.
+    pub fn fallen_back_total(&self) -> u64 {
+        self.layout().handovers.fallen_back.load(Relaxed)
+    }
+
+    /// Counts `count` connections that were taken over from another process.
+    pub fn inherited_add(&self, count: u64) {
+        self.layout().handovers.inherited.fetch_add(count, Relaxed);
+    }
+
+    /// Connections that were taken over from other processes.
+    pub fn inherited_total(&self) -> u64 {
+        self.layout().handovers.inherited.load(Relaxed)
+    }
+
     fn map_unchecked(fd: impl AsFd) -> io::Result<Self> {
         // SAFETY: a new mapping at an address of the kernel's choice disturbs no other memory.
         let address = unsafe {
@@ -280,10 +334,19 @@ mod tests {
         writer.connections_sub(1);
         writer.requests_add(7);
         writer.refused_add(9);
+        writer.handed_add(10);
+        writer.returned_add(11);
+        writer.fallen_back_add(12);
+        writer.inherited_add(13);
         assert_eq!(reader.threads(), 2);
         assert_eq!(reader.ticks()[..3], [100, 200, 0]);
         assert_eq!((reader.in_flight(), reader.connections()), (2, 4));
         assert_eq!((reader.requests_total(), reader.refused_total()), (7, 9));
+        assert_eq!((reader.handed_total(), reader.returned_total()), (10, 11));
+        assert_eq!(
+            (reader.fallen_back_total(), reader.inherited_total()),
+            (12, 13)
+        );
         drop(writer);
         assert_eq!(reader.requests_total(), 7);
     }

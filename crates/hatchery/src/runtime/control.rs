@@ -60,6 +60,15 @@ pub(super) trait Duty: Send + 'static {
     fn pressure(&self, level: PressureLevel);
     /// You were a spare: serve these listeners in this slot.
     fn serve(&self, slot: u32, listeners: Vec<OwnedFd>);
+    /// Give idle connections to the successor at the other end, as soon as you drain. Who cannot
+    /// closes the channel, and so here and below does who has no connections.
+    fn hand_over(&self, channel: OwnedFd) {
+        drop(channel);
+    }
+    /// Serve the connections that a predecessor gives you.
+    fn inherit(&self, channel: OwnedFd) {
+        drop(channel);
+    }
 }
 
 impl Control {
@@ -249,9 +258,12 @@ fn follow(message: &ToChild, mut fds: Vec<OwnedFd>, duty: &impl Duty) {
             }
             duty.serve(slot, fds);
         }
-        ToChild::HandOver | ToChild::Inherit | ToChild::Stack => {
-            complain(format_args!("nobody here follows {message:?}"));
-        }
+        ToChild::HandOver | ToChild::Inherit => match fds.pop() {
+            Some(channel) if *message == ToChild::HandOver => duty.hand_over(channel),
+            Some(channel) => duty.inherit(channel),
+            None => complain(format_args!("{message:?}: the channel did not come along")),
+        },
+        ToChild::Stack => complain(format_args!("nobody here follows {message:?}")),
         // Followed before.
         ToChild::Keep { .. } => {}
     }

@@ -4,11 +4,13 @@
 //! - [`control`]: the thread that listens to the master, and outlives a blocked runtime.
 //! - [`orphan`]: how it finds the next master when this one dies.
 //! - [`worker`], [`agent`]: the two roles. [`serving`]: the threads that serve in one process.
+//! - [`handover`]: live connections on their way to a worker's successor.
 //! - [`moment`]: how user code hears of the end, and of the pool's being up.
 
 mod agent;
 mod child;
 mod control;
+mod handover;
 mod moment;
 pub(crate) mod orders;
 mod orphan;

@@ -2,25 +2,30 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::complain::complain;
-use crate::serve::Order;
+use crate::serve::{Arrivals, Heir, Order};
 
 /// Most orders that wait for one thread. There are few: one for each slot that loses its worker.
 pub(super) const QUEUE_MAX: usize = 64;
 
 /// Passes orders on to the serving threads; those that come while the process boots wait.
 #[derive(Default)]
-pub(crate) struct Orders(Mutex<State>);
+pub(crate) struct Orders {
+    state: Mutex<State>,
+    arrivals: Arc<Arrivals>,
+}
 
 #[derive(Default)]
 struct State {
     threads: Vec<mpsc::Sender<Order>>,
     early: Vec<Order>,
+    /// Who takes idle connections over when they drain.
+    heir: Option<Heir>,
     /// The drain that came too early.
     drain: Option<(Duration, bool)>,
 }
@@ -32,6 +37,9 @@ impl Orders {
         state.threads = threads;
         for order in std::mem::take(&mut state.early) {
             state.pass(0, order);
+        }
+        if let Some(heir) = state.heir.take() {
+            state.pass_to_all(|| Order::HandOver(heir.clone()));
         }
         if let Some((limit, successor)) = state.drain.take() {
             state.drain(limit, successor);
@@ -60,9 +68,28 @@ impl Orders {
         Ok(())
     }
 
+    /// From now on idle connections of draining threads go to `heir`.
+    pub(super) fn hand_over(&self, heir: &Heir) {
+        let mut state = self.lock();
+        if state.threads.is_empty() {
+            state.heir = Some(heir.clone());
+        }
+        state.pass_to_all(|| Order::HandOver(heir.clone()));
+    }
+
+    /// The heir of this number takes no more.
+    pub(super) fn give_up(&self, heir: u64) {
+        self.lock().pass_to_all(|| Order::GiveUp(heir));
+    }
+
+    /// What the serving threads are to serve on.
+    pub(super) fn arrivals(&self) -> &Arc<Arrivals> {
+        &self.arrivals
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No code of others runs under the lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,8 +98,12 @@ impl State {
         if self.threads.is_empty() {
             self.drain = Some((limit, successor));
         }
+        self.pass_to_all(|| Order::Drain { limit, successor });
+    }
+
+    fn pass_to_all(&mut self, order: impl Fn() -> Order) {
         for thread in 0..self.threads.len() {
-            self.pass(thread, Order::Drain { limit, successor });
+            self.pass(thread, order());
         }
     }
 

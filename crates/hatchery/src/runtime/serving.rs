@@ -16,7 +16,7 @@ use super::local_runtime;
 use super::orders::{Orders, QUEUE_MAX};
 use crate::complain::complain;
 use crate::pressure::MemoryPressure;
-use crate::serve::{Ended, Limits, Order, Server, Setup};
+use crate::serve::{Arrivals, Ended, Limits, Order, Server, Setup};
 
 /// What all serving threads of a process are made of.
 pub(crate) struct Serving {
@@ -48,13 +48,13 @@ impl Serving {
         let mut others = Vec::new();
         for index in (1..threads).rev() {
             let Some(inbox) = inboxes.pop() else { break };
-            others.push(self.start_other(index, inbox)?);
+            others.push(start_other(self.setup(index, orders.arrivals(), inbox)?)?);
         }
         let Some(inbox) = inboxes.pop() else {
             return Err(io::Error::other("no serving thread"));
         };
         let (page, heartbeat) = (Arc::clone(&self.page), self.heartbeat);
-        let server = Server::new(self.setup(0, inbox)?)?;
+        let server = Server::new(self.setup(0, orders.arrivals(), inbox)?)?;
         for other in &mut others {
             (&mut other.beginning).await.map_err(|_| gone())??;
         }
@@ -70,7 +70,12 @@ impl Serving {
         Ok(cut)
     }
 
-    fn setup(&self, index: usize, orders: mpsc::Receiver<Order>) -> io::Result<Setup> {
+    fn setup(
+        &self,
+        index: usize,
+        arrivals: &Arc<Arrivals>,
+        orders: mpsc::Receiver<Order>,
+    ) -> io::Result<Setup> {
         let listeners = self
             .listeners
             .iter()
@@ -84,55 +89,43 @@ impl Serving {
             recorder: Arc::clone(&self.recorder),
             heartbeat: self.heartbeat,
             idle_grace: self.idle_grace,
-            heir: None,
             pressure: self.pressure.clone(),
+            arrivals: Arc::clone(arrivals),
             orders,
         })
     }
+}
 
-    fn start_other(&self, index: usize, inbox: mpsc::Receiver<Order>) -> io::Result<Other> {
-        let make_setup = {
-            // A setup is not `Send` (its heir need not be), so it is made on the thread.
-            let serving = Self {
-                listeners: self.setup(index, mpsc::channel(1).1)?.listeners,
-                router: self.router.clone(),
-                limits: self.limits.clone(),
-                page: Arc::clone(&self.page),
-                recorder: Arc::clone(&self.recorder),
-                heartbeat: self.heartbeat,
-                idle_grace: self.idle_grace,
-                pressure: self.pressure.clone(),
-            };
-            move || serving.setup(index, inbox)
+/// Starts a serving thread besides the main one.
+fn start_other(setup: Setup) -> io::Result<Other> {
+    let index = setup.index;
+    let (begin, beginning) = oneshot::channel();
+    let (end, ending) = oneshot::channel();
+    let serve = move || {
+        let runtime = match local_runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                let _ = begin.send(Err(error));
+                return;
+            }
         };
-        let (begin, beginning) = oneshot::channel();
-        let (end, ending) = oneshot::channel();
-        let serve = move || {
-            let runtime = match local_runtime() {
-                Ok(runtime) => runtime,
+        runtime.block_on(async {
+            match Server::new(setup) {
+                Ok(server) => {
+                    let _ = begin.send(Ok(()));
+                    let _ = end.send(server.run().await);
+                }
                 Err(error) => {
                     let _ = begin.send(Err(error));
-                    return;
                 }
-            };
-            runtime.block_on(async {
-                match make_setup().and_then(Server::new) {
-                    Ok(server) => {
-                        let _ = begin.send(Ok(()));
-                        let _ = end.send(server.run().await);
-                    }
-                    Err(error) => {
-                        let _ = begin.send(Err(error));
-                    }
-                }
-            });
-            runtime.shutdown_background();
-        };
-        thread::Builder::new()
-            .name(format!("hatchery-serve{index}"))
-            .spawn(serve)?;
-        Ok(Other { beginning, ending })
-    }
+            }
+        });
+        runtime.shutdown_background();
+    };
+    thread::Builder::new()
+        .name(format!("hatchery-serve{index}"))
+        .spawn(serve)?;
+    Ok(Other { beginning, ending })
 }
 
 /// Waits for another thread's end; meanwhile this one proves that it is not blocked.

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use axum::{BoxError, Router};
 use hatchery_ipc::child::ToMaster;
+use hatchery_sys::page::StatsPage;
 use hatchery_sys::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Child;
 use super::control::{Control, Duty};
+use super::handover::{give, take};
 use super::moment::Bells;
 use super::orders::Orders;
 use super::serving::Serving;
@@ -33,6 +35,7 @@ pub(crate) fn run_worker(
         control: Arc::clone(&control),
         orders: Arc::clone(&orders),
         bells: child.bells.clone(),
+        page: Arc::clone(&child.page),
     };
     let started = control.listen(Arc::clone(&child.belongings), duty);
     let runtime = match started.and_then(|()| super::local_runtime()) {
@@ -69,7 +72,7 @@ async fn serve(
         listeners: child.listeners,
         router,
         limits,
-        page: child.page,
+        page: Arc::clone(&child.page),
         recorder: child.recorder,
         heartbeat: child.heartbeat_interval,
         idle_grace: child.idle_grace,
@@ -81,6 +84,7 @@ async fn serve(
             control: Arc::clone(&control),
             orders: Arc::clone(orders),
             bells: child.bells,
+            page: child.page,
         };
         let limit = child.drain_timeout;
         move || {
@@ -119,6 +123,7 @@ struct WorkerDuty {
     control: Arc<Control>,
     orders: Arc<Orders>,
     bells: Bells,
+    page: Arc<StatsPage>,
 }
 
 impl Duty for WorkerDuty {
@@ -148,6 +153,22 @@ impl Duty for WorkerDuty {
             // It would hold a slot in which nobody serves.
             complain(format_args!("cannot serve slot {slot}: {error}"));
             process::exit_now(1);
+        }
+    }
+
+    fn hand_over(&self, channel: OwnedFd) {
+        let orders = Arc::clone(&self.orders);
+        let give_up = move |heir| orders.give_up(heir);
+        let (arrivals, page) = (self.orders.arrivals(), &self.page);
+        match give::start(channel, Arc::clone(arrivals), Arc::clone(page), give_up) {
+            Ok(heir) => self.orders.hand_over(&heir),
+            Err(error) => complain(format_args!("cannot hand connections over: {error}")),
+        }
+    }
+
+    fn inherit(&self, channel: OwnedFd) {
+        if let Err(error) = take::start(channel, Arc::clone(self.orders.arrivals())) {
+            complain(format_args!("cannot take connections over: {error}"));
         }
     }
 }

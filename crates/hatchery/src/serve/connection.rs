@@ -1,12 +1,14 @@
 //! One connection, from its first byte to its last.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io;
 use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -17,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Limits;
 use super::io::Io;
-use super::listener::Stream;
+use super::listener::{Socket, Stream};
 use super::registry::Registry;
 use super::service::{self, Service};
 use super::sniff::{self, Protocol};
@@ -45,27 +47,52 @@ pub(super) struct Common {
     http2: Option<http2::Builder<Local>>,
     scratch: RefCell<Box<[u8]>>,
     /// Where connections go that are taken out of hyper; without one they are closed.
-    heir: Option<Heir>,
+    heir: RefCell<Option<Heir>>,
+    /// Whether connections go to the heir as soon as they are idle.
+    leaving: Cell<bool>,
+    /// Since when a drain goes on without an heir, by the thread's clock.
+    alone_ms: Cell<u64>,
 }
 
-/// Takes a connection that nothing is in flight on.
-pub(crate) type Heir = Box<dyn Fn(Detached)>;
+/// Takes connections that nothing is in flight on.
+#[derive(Clone)]
+pub(crate) struct Heir {
+    /// Tells it from others.
+    pub(crate) number: u64,
+    /// Gives back what it does not take: from then on it takes nothing.
+    pub(crate) take: Arc<dyn Fn(Detached) -> Result<(), Detached> + Send + Sync>,
+}
 
-/// A connection that has no driver: just accepted, or taken out of hyper without its client
-/// noticing.
+/// A connection that has no driver: taken out of hyper without its client noticing, or come from
+/// another process.
 #[derive(Debug)]
 pub(crate) struct Detached {
-    stream: Stream,
+    socket: Socket,
     /// What was read of it and not yet served: the next driver reads this first.
     ahead: Bytes,
+    /// It counts as open where it came from until another driver has it.
+    open: Option<Open>,
 }
 
-impl From<Stream> for Detached {
-    fn from(stream: Stream) -> Self {
+impl Detached {
+    /// A connection of another process.
+    pub(crate) fn new(socket: Socket, ahead: Bytes) -> Self {
         Self {
-            stream,
-            ahead: Bytes::new(),
+            socket,
+            ahead,
+            open: None,
         }
+    }
+
+    /// What was read of it and not yet served.
+    pub(crate) fn ahead(&self) -> &[u8] {
+        &self.ahead
+    }
+}
+
+impl AsFd for Detached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -78,12 +105,7 @@ impl fmt::Debug for Common {
 }
 
 impl Common {
-    pub(super) fn new(
-        limits: &Limits,
-        router: Router,
-        thread: Arc<Thread>,
-        heir: Option<Heir>,
-    ) -> Self {
+    pub(super) fn new(limits: &Limits, router: Router, thread: Arc<Thread>) -> Self {
         Self {
             thread,
             registry: Registry::default(),
@@ -92,17 +114,72 @@ impl Common {
             http1: http1_builder(limits),
             http2: limits.http2.then(|| http2_builder(limits)),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
-            heir,
+            heir: RefCell::new(None),
+            leaving: Cell::new(false),
+            alone_ms: Cell::new(0),
         }
     }
 
     pub(super) fn has_heir(&self) -> bool {
-        self.heir.is_some()
+        self.heir.borrow().is_some()
     }
 
-    /// Serves a connection as a task of this thread.
-    pub(super) fn serve(self: &Rc<Self>, connection: impl Into<Detached>) {
-        tokio::task::spawn_local(Connection::new(Rc::clone(self), connection.into()));
+    pub(super) fn set_heir(&self, heir: Heir) {
+        self.heir.replace(Some(heir));
+    }
+
+    /// From now on connections go to the heir as soon as they are idle.
+    pub(super) fn dismiss(&self) {
+        self.thread.set_closing(false);
+        self.leaving.set(true);
+        self.registry.dismiss();
+    }
+
+    /// From now on connections end with their next response, because nobody takes them.
+    pub(super) fn stand_alone(&self) {
+        self.heir.replace(None);
+        self.leaving.set(false);
+        self.alone_ms.set(self.thread.clock_ms());
+        self.thread.set_closing(true);
+        self.thread.page().fallen_back_add(self.registry.keep());
+    }
+
+    /// The same, if it still is this one that was to take them.
+    pub(super) fn give_up(&self, heir: u64) {
+        let is_this = |known: &Heir| known.number == heir;
+        if self.heir.borrow().as_ref().is_some_and(is_this) {
+            self.stand_alone();
+        }
+    }
+
+    /// Milliseconds (of the thread's clock) that a drain has gone on without an heir.
+    pub(super) fn alone_for_ms(&self) -> u64 {
+        self.thread.clock_ms().saturating_sub(self.alone_ms.get())
+    }
+
+    /// Serves an accepted connection as a task of this thread.
+    pub(super) fn serve(self: &Rc<Self>, stream: Stream) {
+        let shared = Shared::new(&self.thread);
+        let io = Io::new(stream, Bytes::new(), Open::begin(Arc::clone(&shared)));
+        tokio::task::spawn_local(Connection::new(Rc::clone(self), shared, io));
+    }
+
+    /// Serves a connection that had another driver, if `is_ours` still says so when all that can
+    /// fail is done; not a byte of it is read before.
+    pub(super) fn serve_on(
+        self: &Rc<Self>,
+        detached: Detached,
+        is_ours: impl FnOnce() -> bool,
+    ) -> io::Result<bool> {
+        let stream = Stream::register(detached.socket)?;
+        if !is_ours() {
+            return Ok(false);
+        }
+        let shared = Shared::new(&self.thread);
+        shared.begin_copied(detached.ahead.is_empty());
+        let io = Io::new(stream, detached.ahead, Open::begin(Arc::clone(&shared)));
+        tokio::task::spawn_local(Connection::new(Rc::clone(self), shared, io));
+        Ok(true)
     }
 
     /// Reads what has come into the scratch space: `None` at the end of the stream.
@@ -192,9 +269,7 @@ enum State {
 }
 
 impl Connection {
-    fn new(common: Rc<Common>, Detached { stream, ahead }: Detached) -> Self {
-        let shared = Shared::new(&common.thread);
-        let io = Io::new(stream, ahead, Open::begin(Arc::clone(&shared)));
+    fn new(common: Rc<Common>, shared: Arc<Shared>, io: Io) -> Self {
         Self {
             common,
             shared,
@@ -282,7 +357,7 @@ impl Connection {
             return State::Done;
         };
         if !ended_well || !(self.shared.is_cut() || io.has_unread()) {
-            // Closing sends what a shutdown would.
+            self.close(io);
             return State::Done;
         }
         self.shared.release();
@@ -304,7 +379,19 @@ impl Connection {
                 io.unread(parts.read_buf);
                 Some(io)
             }
-            _ => None,
+            State::Sniffing { io, .. } | State::Lingering { io, .. } => Some(io),
+            State::Http2(_) | State::Done => None,
+        }
+    }
+
+    /// Closes the socket, which sends what a shutdown would; unless another process may hold it
+    /// too: one that stands still, or that has not read yet that it was taken over.
+    fn close(&self, mut io: Io) {
+        if self.shared.is_copied() {
+            self.shared.release();
+            let mut cx = Context::from_waker(Waker::noop());
+            // Never pending for a socket; when it fails, the connection has ended.
+            let _ = Pin::new(&mut io).poll_shutdown(&mut cx);
         }
     }
 
@@ -317,11 +404,8 @@ impl Connection {
         match &mut self.state {
             State::Sniffing { io, seen } => {
                 io.unread(mem::take(seen));
-                if let State::Sniffing { io, .. } = mem::replace(&mut self.state, State::Done) {
-                    self.give_away(io, cx, |_, io| State::Sniffing {
-                        io,
-                        seen: Bytes::new(),
-                    });
+                if let Some(io) = self.out_of_hyper() {
+                    self.give_away(io, cx);
                 }
                 true
             }
@@ -330,7 +414,7 @@ impl Connection {
                 match Pin::new(connection).poll(cx) {
                     Poll::Ready(Ok(())) => {
                         if let Some(io) = self.out_of_hyper() {
-                            self.give_away(io, cx, Self::http1);
+                            self.give_away(io, cx);
                         }
                         true
                     }
@@ -343,6 +427,9 @@ impl Connection {
                 }
             }
             State::Http2(connection) => {
+                if self.common.leaving.get() || self.shared.thread().is_closing() {
+                    self.shared.thread().page().fallen_back_add(1);
+                }
                 connection.as_mut().graceful_shutdown();
                 self.shared.ask(Request::None);
                 if self.shared.phase() == Phase::Idle {
@@ -355,27 +442,48 @@ impl Connection {
     }
 
     /// Gives an idle connection to the heir. Without one it is closed, unless the client has sent
-    /// something in the meantime: that is served first (`again`).
-    fn give_away(
-        &mut self,
-        mut io: Io,
-        cx: &mut Context<'_>,
-        again: impl FnOnce(&Self, Io) -> State,
-    ) {
-        if let Some(heir) = &self.common.heir {
-            let (stream, ahead) = io.into_parts();
-            heir(Detached { stream, ahead });
-            return;
-        }
-        if !io.has_unread() {
+    /// something in the meantime: that is served first.
+    fn give_away(&mut self, mut io: Io, cx: &mut Context<'_>) {
+        let heir = self.common.heir.borrow().clone();
+        if let Some(heir) = heir {
+            let Some(refused) = detach(io).and_then(|detached| (heir.take)(detached).err()) else {
+                return;
+            };
+            self.common.give_up(heir.number);
+            let Some(attached) = attach(refused) else {
+                return;
+            };
+            io = attached;
+            self.shared.ask(Request::None);
+        } else if !io.has_unread() {
             match self.common.read(&mut io, cx) {
                 Poll::Ready(Some(bytes)) => io.unread(bytes),
-                Poll::Ready(None) | Poll::Pending => return,
+                Poll::Ready(None) | Poll::Pending => return self.close(io),
             }
         }
-        self.shared.begin_anew();
-        self.state = again(self, io);
+        self.shared.begin_anew(!io.has_unread());
+        // Not hyper at once: it would give an idle connection back only after its next request.
+        self.state = State::Sniffing {
+            io,
+            seen: Bytes::new(),
+        };
     }
+}
+
+/// Takes the socket out of the runtime. That fails only for a socket that is none.
+fn detach(io: Io) -> Option<Detached> {
+    let (stream, ahead, open) = io.into_parts();
+    Some(Detached {
+        socket: stream.deregister().ok()?,
+        ahead,
+        open: Some(open),
+    })
+}
+
+/// The inverse, where the heir did not want it.
+fn attach(detached: Detached) -> Option<Io> {
+    let stream = Stream::register(detached.socket).ok()?;
+    Some(Io::new(stream, detached.ahead, detached.open?))
 }
 
 impl Future for Connection {
@@ -386,9 +494,14 @@ impl Future for Connection {
         if this.key.is_none() {
             let shared = Arc::clone(&this.shared);
             this.key = Some(this.common.registry.enter(shared, cx.waker().clone()));
+            if this.common.leaving.get() {
+                this.shared.ask(Request::LeaveSoon);
+            }
         }
-        if this.shared.asked() == Request::Drop {
-            this.state = State::Done;
+        if this.shared.asked() == Request::Drop
+            && let Some(io) = this.out_of_hyper()
+        {
+            this.close(io);
         }
         loop {
             if this.advance(cx).is_ready() {

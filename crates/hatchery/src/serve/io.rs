@@ -46,9 +46,9 @@ impl Io {
         !self.ahead.is_empty()
     }
 
-    /// The socket and what was read of it; it counts no longer as open here.
-    pub(super) fn into_parts(self) -> (Stream, Bytes) {
-        (self.stream, self.ahead)
+    /// The socket, what was read of it, and what counts it as open here.
+    pub(super) fn into_parts(self) -> (Stream, Bytes, Open) {
+        (self.stream, self.ahead, self.open)
     }
 
     fn shared(&self) -> &Shared {
@@ -75,6 +75,10 @@ impl AsyncRead for Io {
             buffer.put_slice(&self.ahead.split_to(length));
             self.shared().received();
             return Poll::Ready(Ok(()));
+        }
+        if self.shared().is_leaving() {
+            // Another process reads on from here. The driver takes the connection out after this.
+            return Poll::Pending;
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;

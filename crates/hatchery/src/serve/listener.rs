@@ -1,7 +1,7 @@
 //! Listening and connected sockets, of whatever family.
 
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -66,13 +66,10 @@ impl Waiting {
     pub(super) fn new(socket: OwnedFd) -> io::Result<Self> {
         // The flag is the socket's, not the descriptor's: it is as every holder wants it.
         rustix::io::ioctl_fionbio(&socket, true)?;
-        match rustix::net::getsockname(&socket)?.address_family() {
-            AddressFamily::INET | AddressFamily::INET6 => Ok(Self::Tcp(socket.into())),
-            AddressFamily::UNIX => Ok(Self::Unix(socket.into())),
-            family => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("a listener of address family {}", family.as_raw()),
-            )),
+        if is_unix(&socket)? {
+            Ok(Self::Unix(socket.into()))
+        } else {
+            Ok(Self::Tcp(socket.into()))
         }
     }
 
@@ -89,6 +86,63 @@ impl Waiting {
                 stream.set_nonblocking(true)?;
                 UnixStream::from_std(stream).map(Stream::Unix)
             }
+        }
+    }
+}
+
+fn is_unix(socket: &OwnedFd) -> io::Result<bool> {
+    match rustix::net::getsockname(socket)?.address_family() {
+        AddressFamily::INET | AddressFamily::INET6 => Ok(false),
+        AddressFamily::UNIX => Ok(true),
+        family => Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            format!("a socket of address family {}", family.as_raw()),
+        )),
+    }
+}
+
+/// A connected socket that no runtime watches.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+impl Socket {
+    /// A connected socket that another process has accepted.
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        if is_unix(&socket)? {
+            Ok(Self::Unix(socket.into()))
+        } else {
+            Ok(Self::Tcp(socket.into()))
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(socket) => socket.as_fd(),
+            Self::Unix(socket) => socket.as_fd(),
+        }
+    }
+}
+
+impl Stream {
+    /// Registers a socket with the runtime that this is called in. Reads nothing.
+    pub(super) fn register(socket: Socket) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        match socket {
+            Socket::Tcp(socket) => TcpStream::from_std(socket).map(Self::Tcp),
+            Socket::Unix(socket) => UnixStream::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    /// Takes the socket out of the runtime.
+    pub(super) fn deregister(self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp(stream) => stream.into_std().map(Socket::Tcp),
+            Self::Unix(stream) => stream.into_std().map(Socket::Unix),
         }
     }
 }

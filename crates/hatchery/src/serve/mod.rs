@@ -10,8 +10,10 @@
 //! - [`connection`], [`sniff`], [`io`]: one connection, from its first byte to its last.
 //! - [`service`], [`body`]: one request: counters, panics, `Connection: close`. [`shed`]: which ones
 //!   are refused while memory is short.
+//! - [`arrivals`]: connections that come from another process, or come back.
 //! - [`registry`], [`verdict`]: who is connected, and who has to go.
 
+mod arrivals;
 mod body;
 mod connection;
 mod io;
@@ -27,5 +29,8 @@ mod state;
 mod tests;
 mod verdict;
 
+pub(crate) use arrivals::{Arrival, Arrivals};
+pub(crate) use connection::{Detached, Heir};
 pub(crate) use limits::Limits;
+pub(crate) use listener::Socket;
 pub(crate) use server::{Ended, Order, Server, Setup};

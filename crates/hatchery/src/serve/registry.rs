@@ -52,4 +52,18 @@ impl Registry {
             entry.waker.wake_by_ref();
         }
     }
+
+    /// Takes that back. Returns how many HTTP/1.1 connections there are.
+    pub(super) fn keep(&self) -> u64 {
+        let mut kept = 0;
+        for (_, Entry { shared, waker }) in self.entries.borrow().iter() {
+            kept += u64::from(!shared.is_http2());
+            if shared.asked() == Request::LeaveSoon {
+                shared.ask(Request::None);
+                // It may have stopped reading.
+                waker.wake_by_ref();
+            }
+        }
+        kept
+    }
 }

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Limits;
+use super::arrivals::{Arrival, Arrivals};
 use super::connection::{Common, Heir};
 use super::listener::{Listener, Waiting};
 use super::shed::Shedder;
@@ -31,6 +32,9 @@ const REST_MAX: usize = 16 * 1024;
 
 /// How long nothing is accepted after the system refused (no descriptors, no memory).
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Longer than any drain.
+const NEVER: Duration = Duration::MAX;
 
 /// How often a draining thread looks whom it can close.
 const DRAIN_BEAT: Duration = Duration::from_millis(25);
@@ -51,10 +55,10 @@ pub(crate) struct Setup {
     pub(crate) heartbeat: Duration,
     /// How long idle connections are kept while draining.
     pub(crate) idle_grace: Duration,
-    /// Who takes idle connections over when the thread drains. They are closed without one.
-    pub(crate) heir: Option<Heir>,
     /// Whether it is to shed.
     pub(crate) pressure: MemoryPressure,
+    /// Connections that this process is to serve on; its serving threads share them.
+    pub(crate) arrivals: Arc<Arrivals>,
     /// What it is told from outside.
     pub(crate) orders: mpsc::Receiver<Order>,
 }
@@ -76,6 +80,10 @@ pub(crate) enum Order {
     },
     /// Accept from these listeners from now on.
     Serve { listeners: Vec<OwnedFd> },
+    /// Give idle connections to this one when you drain, or if you do already.
+    HandOver(Heir),
+    /// The heir of that number takes no more.
+    GiveUp(u64),
 }
 
 /// How a drain has ended.
@@ -100,6 +108,7 @@ pub(crate) struct Server {
     idle_grace: Duration,
     pressure: MemoryPressure,
     shedder: Shedder,
+    arrivals: Arc<Arrivals>,
     orders: Option<mpsc::Receiver<Order>>,
     beat: Interval,
     /// When the loop ticked last, by the machine's clock.
@@ -112,8 +121,6 @@ pub(crate) struct Server {
 }
 
 struct Drain {
-    /// By the thread's clock.
-    begun_ms: u64,
     deadline: Option<Instant>,
 }
 
@@ -128,8 +135,8 @@ impl Server {
             recorder,
             heartbeat,
             idle_grace,
-            heir,
             pressure,
+            arrivals,
             orders,
             ..
         } = setup;
@@ -140,8 +147,9 @@ impl Server {
             .collect::<io::Result<_>>()?;
         let thread = Thread::new(index, page, recorder);
         Ok(Self {
-            common: Rc::new(Common::new(&limits, router, Arc::clone(&thread), heir)),
+            common: Rc::new(Common::new(&limits, router, Arc::clone(&thread))),
             thread,
+            arrivals,
             index,
             listeners,
             first: 0,
@@ -172,11 +180,13 @@ impl Server {
             };
             let is_full = self.thread.open() >= open_max;
             let may_accept = !is_full && self.paused_until.is_none() && self.drain.is_none();
+            let may_take_in = !is_full || self.drain.is_some();
             let thread = Arc::clone(&self.thread);
             tokio::select! {
                 biased;
                 _ = self.beat.tick() => self.tick(),
                 order = next(&mut self.orders) => self.follow(order),
+                arrival = self.arrivals.next(), if may_take_in => self.take_in(arrival),
                 () = thread.below(open_max), if is_full => {}
                 () = sleep_until(self.paused_until) => self.paused_until = None,
                 accepted = accept(
@@ -211,10 +221,11 @@ impl Server {
             .tick(self.thread.load(), self.thread.clock_ms(), is_shedding);
         let patience = match &self.drain {
             None => self.patience,
-            Some(drain) => {
-                let age = self.thread.clock_ms().saturating_sub(drain.begun_ms);
-                self.patience
-                    .draining(Duration::from_millis(age), self.idle_grace)
+            // Who is idle has gone to the heir; who is not idle yet will.
+            Some(_) if self.common.has_heir() => self.patience.draining(Duration::ZERO, NEVER),
+            Some(_) => {
+                let age = Duration::from_millis(self.common.alone_for_ms());
+                self.patience.draining(age, self.idle_grace)
             }
         };
         self.common.registry.sweep(&patience);
@@ -232,6 +243,13 @@ impl Server {
                 }
             },
             Some(Order::Serve { listeners }) => self.serve(listeners),
+            Some(Order::HandOver(heir)) => {
+                self.common.set_heir(heir);
+                if self.drain.is_some() {
+                    self.common.dismiss();
+                }
+            }
+            Some(Order::GiveUp(heir)) => self.common.give_up(heir),
         }
     }
 
@@ -253,6 +271,24 @@ impl Server {
         }
     }
 
+    /// Serves a connection on that had another driver.
+    fn take_in(&self, arrival: Arrival) {
+        let page = self.thread.page();
+        let served = match arrival {
+            Arrival::Inherited {
+                connection,
+                acknowledge,
+            } => self
+                .common
+                .serve_on(connection, acknowledge)
+                .map(|is_ours| page.inherited_add(u64::from(is_ours))),
+            Arrival::Returned(connection) => self.common.serve_on(connection, || true).map(drop),
+        };
+        if let Err(error) = served {
+            complain(format_args!("cannot serve a connection on: {error}"));
+        }
+    }
+
     /// Begins to drain; told again, the earlier deadline holds.
     fn begin_drain(&mut self, limit: Duration, successor: bool) {
         let deadline = Instant::now().checked_add(limit);
@@ -260,8 +296,10 @@ impl Server {
             drain.deadline = earlier(drain.deadline, deadline);
             return;
         }
+        let upgraded = self.thread.upgraded();
+        self.thread.page().fallen_back_add(upgraded);
         if !self.common.has_heir() {
-            self.thread.set_closing();
+            self.common.stand_alone();
         }
         for listener in std::mem::take(&mut self.listeners) {
             match listener.deregister() {
@@ -274,12 +312,9 @@ impl Server {
                 )),
             }
         }
-        self.drain = Some(Drain {
-            begun_ms: self.thread.clock_ms(),
-            deadline,
-        });
+        self.drain = Some(Drain { deadline });
         if self.common.has_heir() {
-            self.common.registry.dismiss();
+            self.common.dismiss();
         }
         self.beat = beat(self.beat.period().min(DRAIN_BEAT));
         self.tick();
@@ -318,7 +353,7 @@ impl Server {
     fn ended(&self) -> Option<Ended> {
         let drain = self.drain.as_ref()?;
         match self.thread.open() {
-            0 => Some(Ended::Drained),
+            0 if self.arrivals.is_empty() => Some(Ended::Drained),
             open if drain
                 .deadline
                 .is_some_and(|deadline| Instant::now() >= deadline) =>

@@ -135,7 +135,7 @@ impl Future for Serving {
         let is_upgrade =
             status == StatusCode::SWITCHING_PROTOCOLS || (this.is_connect && status.is_success());
         if is_upgrade {
-            shared.release();
+            shared.upgrade();
         } else if shared.thread().is_closing() && !shared.is_http2() {
             response
                 .headers_mut()

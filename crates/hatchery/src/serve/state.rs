@@ -25,6 +25,8 @@ pub(super) struct Thread {
     clock_ms: AtomicU64,
     open: AtomicUsize,
     load: Load,
+    /// Those of the open ones that were upgraded.
+    upgraded: AtomicUsize,
     /// Whether responses say that they are the last of their connection.
     closing: AtomicBool,
     /// Whether somebody waits in `fell`: most of the time nobody does, and a notification costs.
@@ -41,6 +43,7 @@ impl Thread {
             clock_ms: AtomicU64::new(0),
             open: AtomicUsize::new(0),
             load: Load::default(),
+            upgraded: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             fell: Notify::new(),
@@ -72,13 +75,18 @@ impl Thread {
         &self.load
     }
 
+    /// Open connections that were upgraded.
+    pub(super) fn upgraded(&self) -> u64 {
+        self.upgraded.load(Ordering::Relaxed) as u64
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed)
     }
 
-    /// From now on each HTTP/1.1 response is its connection's last, and says so.
-    pub(super) fn set_closing(&self) {
-        self.closing.store(true, Ordering::Relaxed);
+    /// From now on each HTTP/1.1 response is its connection's last, and says so; or not any more.
+    pub(super) fn set_closing(&self, closing: bool) {
+        self.closing.store(closing, Ordering::Relaxed);
     }
 
     /// Waits until there are fewer open connections than `limit`.
@@ -169,6 +177,9 @@ pub(super) struct Shared {
     /// Whether shutting down the I/O does nothing: the driver decides what becomes of the socket.
     held: AtomicBool,
     http2: AtomicBool,
+    /// Whether another process may hold a copy of the socket.
+    copied: AtomicBool,
+    upgraded: AtomicBool,
 }
 
 /// What the sweep sees of a connection.
@@ -198,6 +209,8 @@ impl Shared {
             blocked: AtomicBool::new(false),
             held: AtomicBool::new(true),
             http2: AtomicBool::new(false),
+            copied: AtomicBool::new(false),
+            upgraded: AtomicBool::new(false),
         })
     }
 
@@ -261,10 +274,25 @@ impl Shared {
             && self.reading.load(Ordering::Relaxed) != Reading::Open as u8
     }
 
-    /// A second driver begins with what the first has left.
-    pub(super) fn begin_anew(&self) {
+    /// Whether it leaves now: asked to, and able to.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.asked() == Request::LeaveSoon && self.is_removable()
+    }
+
+    /// A second driver begins with what the first has left: `is_idle` says that it was nothing.
+    pub(super) fn begin_anew(&self, is_idle: bool) {
         self.served.store(false, Ordering::Relaxed);
-        self.enter(Phase::New);
+        self.enter(if is_idle { Phase::Idle } else { Phase::New });
+    }
+
+    /// The same, for a connection that was on its way between processes.
+    pub(super) fn begin_copied(&self, is_idle: bool) {
+        self.copied.store(true, Ordering::Relaxed);
+        self.begin_anew(is_idle);
+    }
+
+    pub(super) fn is_copied(&self) -> bool {
+        self.copied.load(Ordering::Relaxed)
     }
 
     pub(super) fn set_blocked(&self, blocked: bool) {
@@ -309,6 +337,15 @@ impl Shared {
     /// From now on a shutdown of the I/O reaches the socket.
     pub(super) fn release(&self) {
         self.held.store(false, Ordering::Relaxed);
+    }
+
+    /// It speaks another protocol after this response: the socket is its user's.
+    pub(super) fn upgrade(&self) {
+        self.release();
+        // An HTTP/2 stream that is upgraded is none of a connection's own.
+        if !self.is_http2() && !self.upgraded.swap(true, Ordering::Relaxed) {
+            self.thread.upgraded.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn is_http2(&self) -> bool {
@@ -422,6 +459,9 @@ impl Drop for Open {
     fn drop(&mut self) {
         let thread = &self.0.thread;
         thread.page().connections_sub(1);
+        if self.0.upgraded.load(Ordering::Relaxed) {
+            thread.upgraded.fetch_sub(1, Ordering::Relaxed);
+        }
         thread.open.fetch_sub(1, Ordering::SeqCst);
         if thread.watched.load(Ordering::SeqCst) {
             thread.fell.notify_one();

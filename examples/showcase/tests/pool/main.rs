@@ -16,6 +16,7 @@ mod cli;
 mod crash;
 mod events;
 mod exits;
+mod handover;
 mod hang;
 mod http;
 mod lifetime;

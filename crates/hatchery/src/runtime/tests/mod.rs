@@ -2,6 +2,7 @@
 
 mod agent;
 mod boot;
+mod handover;
 mod orphan;
 mod record;
 mod worker;
@@ -134,7 +135,7 @@ impl Plan {
         };
         let welcome = ToChild::Welcome(Welcome {
             heartbeat_interval_ms: 5,
-            idle_grace_ms: 50,
+            idle_grace_ms: if self.script == "patient" { 60_000 } else { 50 },
             orphan_grace_ms: u64::try_from(self.orphan_grace.as_millis()).unwrap(),
             drain_timeout_ms: 30_000,
             listeners: if is_worker {

@@ -27,6 +27,7 @@ pub(super) fn build(script: &str, child: &Child) -> Result<(Router, Limits), Box
     );
     let router = Router::new()
         .route("/who", get(async || who))
+        .route("/pid", get(async || std::process::id().to_string()))
         .route("/up", get(up))
         .route("/slot", get(slot))
         .route("/pressure", get(pressure))

@@ -1,21 +1,19 @@
 //! Connections are taken out of hyper, and nobody notices.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::routing::post;
 
-use super::super::connection::{Common, Heir};
-use super::super::state::Thread;
+use super::super::{Arrival, Detached, Heir};
 use super::*;
 
-/// Two drivers on one thread: the first accepts, and gives its connections to the second when it
-/// drains. Each answers its name and what was posted. The thread ends when the second has no
-/// connection left; it returns how many the first has given away.
+/// Two serving threads: the first accepts, and gives its connections to the second when it drains.
+/// Each answers its name and what was posted.
 struct Relay {
     first: Running,
-    second: Arc<StatsPage>,
-    given: std::sync::mpsc::Receiver<usize>,
+    second: Running,
+    given: Arc<AtomicUsize>,
 }
 
 fn named(name: &'static str, gate: &Arc<Semaphore>) -> Router {
@@ -26,73 +24,36 @@ fn named(name: &'static str, gate: &Arc<Semaphore>) -> Router {
 }
 
 fn relay(gate: &Arc<Semaphore>) -> Relay {
-    let (listener, address) = listener();
-    let pages = [
-        StatsPage::create().unwrap().0,
-        StatsPage::create().unwrap().0,
-    ]
-    .map(Arc::new);
-    let [page, second] = pages.clone();
-    let (orders, inbox) = mpsc::channel(8);
-    let (give, given) = std::sync::mpsc::channel();
-    let routers = [named("first", gate), named("second", gate)];
-    let thread = std::thread::spawn(move || {
-        local(async move {
-            let (ended, count) = serve_and_hand_over(listener, pages, routers, inbox).await;
-            // Not every test asks.
-            let _ = give.send(count);
-            ended
+    let first = start(limits(), named("first", gate));
+    let second = start(limits(), named("second", gate));
+    let given = Arc::new(AtomicUsize::new(0));
+    let heir = {
+        let (arrivals, given) = (Arc::clone(&second.arrivals), Arc::clone(&given));
+        heir(1, move |connection| {
+            given.fetch_add(1, Ordering::Relaxed);
+            arrivals.push(Arrival::Inherited {
+                connection,
+                acknowledge: Box::new(|| true),
+            });
+            Ok(())
         })
-    });
+    };
+    first.order(Order::HandOver(heir));
     Relay {
-        first: Running {
-            address,
-            page,
-            pressure: MemoryPressure::new().0,
-            recorder: recorder(),
-            orders,
-            thread: Some(thread),
-        },
+        first,
         second,
         given,
     }
 }
 
-async fn serve_and_hand_over(
-    listener: OwnedFd,
-    [first_page, second_page]: [Arc<StatsPage>; 2],
-    [first_router, second_router]: [Router; 2],
-    orders: mpsc::Receiver<Order>,
-) -> (Ended, usize) {
-    let thread = Thread::new(0, second_page, recorder());
-    let second = Rc::new(Common::new(
-        &limits(),
-        second_router,
-        Arc::clone(&thread),
-        None,
-    ));
-    let count = Rc::new(Cell::new(0));
-    let counter = Rc::clone(&count);
-    let heir: Heir = Box::new(move |detached| {
-        counter.set(counter.get() + 1);
-        second.serve(detached);
-    });
-    let setup = Setup {
-        index: 0,
-        listeners: vec![listener],
-        router: first_router,
-        limits: limits(),
-        page: first_page,
-        recorder: recorder(),
-        heartbeat: Duration::from_millis(5),
-        idle_grace: Duration::from_hours(1),
-        heir: Some(heir),
-        pressure: MemoryPressure::new().1,
-        orders,
-    };
-    let ended = Server::new(setup).unwrap().run().await;
-    thread.below(1).await;
-    (ended, count.get())
+fn heir(
+    number: u64,
+    take: impl Fn(Detached) -> Result<(), Detached> + Send + Sync + 'static,
+) -> Heir {
+    Heir {
+        number,
+        take: Arc::new(take),
+    }
 }
 
 #[test]
@@ -106,13 +67,15 @@ fn an_idle_connection_is_served_on_by_another_driver() {
     assert_eq!(client.post("/", "1"), ok("first 1"));
     assert_eq!(client.post("/", "2"), ok("first 2"));
     first.drain(true);
-    until("the connection has moved", || second.connections() == 1);
+    until("the connection has moved", || {
+        second.page.connections() == 1
+    });
     assert_eq!(first.page.connections(), 0);
     assert_eq!(client.post("/", "3"), ok("second 3"));
     assert_eq!(client.post("/", "4"), ok("second 4"));
     drop(client);
     assert_eq!(first.ended(), Ended::Drained);
-    assert_eq!(given.recv().unwrap(), 1);
+    assert_eq!(given.load(Ordering::Relaxed), 1);
 }
 
 #[test]
@@ -127,7 +90,9 @@ fn bytes_that_were_read_go_with_the_connection() {
     client.send(format!("{request}{half}"));
     assert_eq!(client.answer(), ok("first third"));
     first.drain(true);
-    until("the connection has moved", || second.connections() == 1);
+    until("the connection has moved", || {
+        second.page.connections() == 1
+    });
     client.send(rest);
     assert_eq!(client.answer(), ok("second third"));
     // Half of it came alone.
@@ -149,7 +114,7 @@ fn a_silent_and_a_barely_begun_connection_move_too() {
     begun.send("P");
     until("both are accepted", || first.page.connections() == 2);
     first.drain(true);
-    until("both have moved", || second.connections() == 2);
+    until("both have moved", || second.page.connections() == 2);
     assert_eq!(silent.post("/", "1"), ok("second 1"));
     begun.send("OST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n2");
     assert_eq!(begun.answer(), ok("second 2"));
@@ -170,7 +135,7 @@ fn a_busy_connection_moves_when_it_is_answered() {
     until("nothing is accepted", || {
         TcpStream::connect(first.address).is_err()
     });
-    assert_eq!(second.connections(), 0);
+    assert_eq!(second.page.connections(), 0);
     gate.add_permits(1);
     // Its answer does not say that the connection ends, and it does not.
     assert_eq!(client.answer(), ok("through"));
@@ -214,6 +179,139 @@ fn nothing_is_lost_between_requests_at_full_rate() {
         client.join().unwrap();
     }
     assert_eq!(first.ended(), Ended::Drained);
-    assert_eq!(given.recv().unwrap(), 8);
-    assert_eq!(second.requests_total(), 800);
+    assert_eq!(given.load(Ordering::Relaxed), 8);
+    assert_eq!(second.page.requests_total(), 800);
+}
+
+#[test]
+fn pipelined_requests_are_all_answered_by_either() {
+    const EACH: usize = 2000;
+    let Relay {
+        mut first, second, ..
+    } = relay(&gate());
+    let client = TcpStream::connect(first.address).unwrap();
+    let mut writer = client.try_clone().unwrap();
+    let mut client = Client::new(client);
+    // It never stops sending, so that there is no moment without a request under way.
+    let sending = std::thread::spawn(move || {
+        for id in 0..EACH {
+            let id = format!("{id:04}");
+            let request = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n{id}");
+            writer.write_all(request.as_bytes()).unwrap();
+        }
+    });
+    let mut answered = |id: usize| {
+        let answer = client.answer();
+        let (name, echoed) = answer.body.split_once(' ').unwrap();
+        assert_eq!((echoed, answer.close), (format!("{id:04}").as_str(), false));
+        name == "second"
+    };
+    for id in 0..100 {
+        assert!(!answered(id));
+    }
+    first.drain(true);
+    let by_second = (100..EACH).filter(|&id| answered(id)).count();
+    sending.join().unwrap();
+    // Nobody knows how much the first had read by then, but it has let go in the middle.
+    until("the connection has moved", || {
+        second.page.connections() == 1
+    });
+    assert_eq!(
+        first.page.requests_total() + second.page.requests_total(),
+        EACH as u64
+    );
+    assert_eq!(second.page.requests_total(), by_second as u64);
+    assert_eq!(first.ended(), Ended::Drained);
+}
+
+#[test]
+fn what_the_heir_does_not_take_is_served_to_its_end() {
+    let gate = gate();
+    let mut run = start(limits(), router(&gate));
+    run.order(Order::HandOver(heir(1, Err)));
+    let (mut idle, mut busy) = (run.connect(), run.connect());
+    assert_eq!(idle.get("/hello"), ok("Hello, Hatchery"));
+    busy.send_get("/gate");
+    until("it is in flight", || run.page.in_flight() == 1);
+    run.drain(true);
+    until("it is known that nobody takes them", || {
+        run.page.fallen_back_total() == 2
+    });
+    gate.add_permits(1);
+    assert_eq!(busy.answer(), last("through"));
+    assert!(busy.is_closed());
+    // It was told in its grace, or its grace was over.
+    assert!(idle.is_closed());
+    assert_eq!(run.ended(), Ended::Drained);
+}
+
+#[test]
+fn what_comes_back_is_served_to_its_end() {
+    let mut run = start_patient(limits(), router(&gate()));
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&kept);
+    run.order(Order::HandOver(heir(1, move |connection| {
+        keep.lock().unwrap().push(connection);
+        Ok(())
+    })));
+    let mut client = run.connect();
+    assert_eq!(client.get("/hello"), ok("Hello, Hatchery"));
+    run.drain(true);
+    until("it was offered", || !kept.lock().unwrap().is_empty());
+    // On its way it counts as open, so that the drain does not end.
+    assert_eq!(run.page.connections(), 1);
+    run.order(Order::GiveUp(1));
+    let connection = kept.lock().unwrap().pop().unwrap();
+    run.arrivals.push(Arrival::Returned(connection));
+    client.send_get("/hello");
+    assert_eq!(client.answer(), last("Hello, Hatchery"));
+    assert!(client.is_closed());
+    assert_eq!(run.ended(), Ended::Drained);
+}
+
+#[test]
+fn another_heir_takes_what_the_first_did_not() {
+    let gate = gate();
+    let mut run = start_patient(limits(), router(&gate));
+    let second = start(limits(), named("second", &gate));
+    run.order(Order::HandOver(heir(1, Err)));
+    let mut client = run.connect();
+    assert_eq!(client.get("/hello"), ok("Hello, Hatchery"));
+    run.drain(true);
+    until("nobody takes it", || run.page.fallen_back_total() == 1);
+    let arrivals = Arc::clone(&second.arrivals);
+    run.order(Order::HandOver(heir(2, move |connection| {
+        arrivals.push(Arrival::Inherited {
+            connection,
+            acknowledge: Box::new(|| true),
+        });
+        Ok(())
+    })));
+    // The first one's end is of no interest any more.
+    run.order(Order::GiveUp(1));
+    assert_eq!(run.ended(), Ended::Drained);
+    assert_eq!(client.post("/", "1"), ok("second 1"));
+    assert_eq!(second.page.inherited_total(), 1);
+}
+
+#[test]
+fn what_cannot_be_acknowledged_is_not_touched() {
+    let run = start(limits(), router(&gate()));
+    let (mut client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mine = server.try_clone().unwrap();
+    client
+        .write_all(b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n")
+        .unwrap();
+    run.arrivals.push(Arrival::Inherited {
+        connection: Detached::new(super::super::Socket::Unix(server), bytes::Bytes::new()),
+        acknowledge: Box::new(|| false),
+    });
+    until("it was looked at", || run.arrivals.is_empty());
+    let mut client2 = run.connect();
+    assert_eq!(client2.get("/hello"), ok("Hello, Hatchery"));
+    assert_eq!(run.page.inherited_total(), 0);
+    // Every byte is still there.
+    let mut request = [0; 64];
+    let length = (&mine).read(&mut request).unwrap();
+    assert!(request[..length].starts_with(b"GET /hello"));
 }

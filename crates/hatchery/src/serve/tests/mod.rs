@@ -23,7 +23,7 @@ use hatchery_sys::recorder::Recorder;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{Ended, Limits, Order, Server, Setup};
+use super::{Arrivals, Ended, Limits, Order, Server, Setup};
 use crate::{MemoryPressure, PressureLevel};
 
 /// Longer than anything here takes, shorter than a person's patience.
@@ -45,6 +45,7 @@ struct Running {
     pressure: watch::Sender<PressureLevel>,
     recorder: Arc<Recorder>,
     orders: mpsc::Sender<Order>,
+    arrivals: Arc<Arrivals>,
     thread: Option<JoinHandle<Ended>>,
 }
 
@@ -90,6 +91,12 @@ fn start(limits: Limits, router: Router) -> Running {
     start_on(listener, address, limits, router, Duration::ZERO)
 }
 
+/// A thread that keeps idle connections while it drains.
+fn start_patient(limits: Limits, router: Router) -> Running {
+    let (listener, address) = listener();
+    start_on(listener, address, limits, router, Duration::from_hours(1))
+}
+
 fn start_on(
     listener: OwnedFd,
     address: SocketAddr,
@@ -104,6 +111,8 @@ fn start_on(
     let (pressure, is_pressed) = MemoryPressure::new();
     let counted = Arc::clone(&page);
     let recording = Arc::clone(&recorder);
+    let arrivals = Arc::new(Arrivals::default());
+    let shared = Arc::clone(&arrivals);
     let serve = move || {
         let setup = Setup {
             index: 3,
@@ -114,8 +123,8 @@ fn start_on(
             recorder: recording,
             heartbeat: Duration::from_millis(5),
             idle_grace,
-            heir: None,
             pressure: is_pressed,
+            arrivals: shared,
             orders: inbox,
         };
         local(async { Server::new(setup).unwrap().run().await })
@@ -126,6 +135,7 @@ fn start_on(
         pressure,
         recorder,
         orders,
+        arrivals,
         thread: Some(std::thread::spawn(serve)),
     }
 }
@@ -155,10 +165,11 @@ impl Running {
     }
 
     fn drain_within(&self, limit: Duration, successor: bool) {
-        self.orders
-            .blocking_send(Order::Drain { limit, successor })
-            .ok()
-            .unwrap();
+        self.order(Order::Drain { limit, successor });
+    }
+
+    fn order(&self, order: Order) {
+        self.orders.blocking_send(order).ok().unwrap();
     }
 
     fn ended(&mut self) -> Ended {

@@ -58,7 +58,7 @@ pub(crate) struct Failed {
     pub(crate) failure: Failure,
     /// Whether its connection was to carry more than one request.
     pub(crate) keep_alive: bool,
-    /// The process that gave the connection's former answers, where there were any.
+    /// The process that gave the latest of the connection's answers that told, where there was one.
     pub(crate) served_by: Option<u32>,
     pub(crate) path: String,
     /// When it was sent and when it failed.
@@ -185,25 +185,45 @@ impl Tally {
         assert!(self.answered > 0, "nothing was asked");
     }
 
-    /// Requests failed only as the death of one of `victims` makes them: at most one a client and
-    /// death, with a connection that was there and ended, and never on a connection that another
-    /// process served.
+    /// Every request was answered, and every client has kept its first connection.
     #[track_caller]
-    pub(crate) fn assert_only_cut_by(&self, victims: &[u32], plan: Plan) {
-        let most = victims.len() * plan.clients();
+    pub(crate) fn assert_unnoticed(&self) {
+        self.assert_flawless();
+        assert_eq!(self.closed_with_notice, 0, "{self}");
+    }
+
+    /// Requests failed only as so many deaths make them: at most one a client and death, with a
+    /// connection that was there and ended. Whose connection it was is not known where connections
+    /// pass from one process to another.
+    #[track_caller]
+    pub(crate) fn assert_only_cut_by_deaths(&self, deaths: usize, plan: Plan) {
+        let most = deaths * plan.clients();
         assert!(self.failed.len() <= most, "more than {most} failed: {self}");
         for failed in &self.failed {
             let cut = matches!(
                 failed.failure.kind,
                 FailureKind::Reset | FailureKind::Eof | FailureKind::Short
             );
+            assert!(cut, "{failed}: {self}");
+        }
+        let most = deaths * plan.keep_alive;
+        assert!(self.closed_without_notice.len() <= most, "{self}");
+        assert!(self.answered > 0, "nothing was asked");
+    }
+
+    /// Requests failed only as the death of one of `victims` makes them: at most one a client and
+    /// death, with a connection that was there and ended, and never on a connection that another
+    /// process served.
+    #[track_caller]
+    pub(crate) fn assert_only_cut_by(&self, victims: &[u32], plan: Plan) {
+        self.assert_only_cut_by_deaths(victims.len(), plan);
+        for failed in &self.failed {
             let theirs = failed.served_by.is_none_or(|pid| victims.contains(&pid));
-            assert!(cut && theirs, "{failed} (of {victims:?}): {self}");
+            assert!(theirs, "{failed} (of {victims:?}): {self}");
         }
         for pid in self.closed_without_notice.iter().flatten() {
             assert!(victims.contains(pid), "{pid} closed without notice: {self}");
         }
-        assert!(self.answered > 0, "nothing was asked");
     }
 }
 
@@ -318,7 +338,7 @@ impl Client {
             *self.tally.by_pid.entry(pid).or_default() += 1;
         }
         if let Some((_, served_by)) = &mut self.connection {
-            *served_by = served_by.or(pid);
+            *served_by = pid.or(*served_by);
         }
         if self.keep_alive && response.closes() {
             self.tally.closed_with_notice += 1;

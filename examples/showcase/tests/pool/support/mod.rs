@@ -33,6 +33,18 @@ pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// How long a single request may take before it counts as failed.
 pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
+/// Set to run the long tests at their full length.
+const FULL_VARIABLE: &str = "SHOWCASE_FULL";
+
+/// How often something is done: `full` times only when that was asked for.
+pub(crate) fn rounds(usual: u64, full: u64) -> u64 {
+    if std::env::var_os(FULL_VARIABLE).is_some() {
+        full
+    } else {
+        usual
+    }
+}
+
 static HEAVY: Mutex<()> = Mutex::new(());
 
 /// Held by tests that put load on the machine or measure time, so that two of them never run at

@@ -24,6 +24,7 @@ pub(crate) struct Status {
     pub(crate) spares: Vec<Spare>,
     /// Of a former master.
     pub(crate) orphans: Vec<Orphan>,
+    pub(crate) handovers: Handovers,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -32,6 +33,13 @@ pub(crate) struct Spare {
     pub(crate) pid: u32,
     pub(crate) state: String,
     pub(crate) generation: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Handovers {
+    pub(crate) handed: u64,
+    pub(crate) refused: u64,
+    pub(crate) fallen_back: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
