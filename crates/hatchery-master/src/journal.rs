@@ -40,6 +40,7 @@ pub(crate) fn describe(report: &Report, pid: Option<u32>, exit: Option<&Exit>) -
         Report::Backoff { .. } => "backoff",
         Report::Phase { .. } => "phase",
         Report::Promoted { .. } => "promoted",
+        Report::Pressure { .. } | Report::NoRoom { .. } => "pressure",
         Report::Slept { .. } => "slept",
         Report::Alarm(_) => "alarm",
     };
@@ -81,7 +82,11 @@ pub(crate) fn describe(report: &Report, pid: Option<u32>, exit: Option<&Exit>) -
             event.to = Some(to.as_str().into());
         }
         Report::Promoted { generation } => event.generation = Some(generation.0),
-        Report::Slept { .. } | Report::Alarm(_) => {}
+        Report::Pressure { from, to, .. } => {
+            event.from = Some(from.to_string());
+            event.to = Some(to.to_string());
+        }
+        Report::NoRoom { .. } | Report::Slept { .. } | Report::Alarm(_) => {}
     }
     (level, event)
 }
@@ -143,6 +148,11 @@ fn line(report: &Report, pid: Option<u32>, exit: Option<&Exit>) -> (Level, Strin
             Level::Info,
             format!("generation {generation} is the current one"),
         ),
+        Report::Pressure { from, to, why } => pressure_text(*from, *to, why),
+        Report::NoRoom {
+            available_bytes,
+            needed_bytes,
+        } => (Level::Warn, no_room_text(*available_bytes, *needed_bytes)),
         Report::Slept { gap } => {
             let gap = humantime::format_duration(*gap);
             (
@@ -234,7 +244,6 @@ pub(crate) fn how_it_ended(status: Option<ExitStatus>) -> String {
 
 /// An alarm as people read it, in the log and in `status`.
 pub(crate) fn alarm_text(alarm: &Alarm) -> String {
-    let size = |bytes: &u64| bytesize::ByteSize::b(*bytes).display().iec().to_string();
     match alarm {
         Alarm::CrashBudget { restarts } => format!(
             "{restarts} restarts after crashes are too many: from now on one slot at a time is tried"
@@ -247,15 +256,36 @@ pub(crate) fn alarm_text(alarm: &Alarm) -> String {
         } => format!(
             "a fresh worker of generation {generation} needs {}, more than the limit of {}: \
              the limit is off for this generation; raise it in [cluster]",
-            size(bytes),
-            size(limit)
+            size(*bytes),
+            size(*limit)
         ),
         Alarm::FastLeak { slot, bytes } => format!(
             "worker {slot} is at {} soon after its start, like the one before it: a fast leak, or \
              a limit that is too low",
-            size(bytes)
+            size(*bytes)
         ),
     }
+}
+
+fn pressure_text(from: u8, to: u8, why: &str) -> (Level, String) {
+    let level = if to > from { Level::Warn } else { Level::Info };
+    (
+        level,
+        format!("memory pressure: level {from} -> {to}: {why}"),
+    )
+}
+
+fn no_room_text(available_bytes: u64, needed_bytes: u64) -> String {
+    format!(
+        "a worker needs {} and {} are left: until there is room, a replacement starts when its \
+         predecessor is gone",
+        size(needed_bytes),
+        size(available_bytes)
+    )
+}
+
+fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).display().iec().to_string()
 }
 
 /// Whether an end for this reason is the pool's normal life.

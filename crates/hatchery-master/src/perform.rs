@@ -38,6 +38,8 @@ impl Master {
                 } => {
                     self.spawn(instance, role, generation);
                 }
+                // Nobody tells readings yet.
+                Action::Pressure { .. } => {}
                 Action::Assign { instance, slot } => self.assign(instance, slot),
                 Action::ServerDidReady { instance } => {
                     self.tell_child(instance, &ToChild::ServerDidReady);

@@ -55,6 +55,11 @@ pub enum Action {
         /// The slots with a ready, unsuspected, undrained worker.
         slots: Vec<Slot>,
     },
+    /// Tell every instance, and each that is ready from now on, how short memory is.
+    Pressure {
+        /// 0 not at all, 1 trim, 2 no growth, 3 shrink, 4 shed requests.
+        level: u8,
+    },
     /// Pin the binary and configuration on disk as this generation and have them checked; answer
     /// with `Checked`.
     Check {
@@ -271,6 +276,23 @@ pub enum Report {
     Promoted {
         /// Which.
         generation: Generation,
+    },
+    /// The level of memory pressure changed.
+    Pressure {
+        /// The former level.
+        from: u8,
+        /// The level now.
+        to: u8,
+        /// The reading behind it, in words.
+        why: String,
+    },
+    /// There is no room for a worker beside the present ones: until there is, a replacement
+    /// starts when its predecessor is gone, one at a time.
+    NoRoom {
+        /// What the service can still take.
+        available_bytes: u64,
+        /// What one more worker needs.
+        needed_bytes: u64,
     },
     /// The master itself slept (SIGSTOP, a starved machine); nobody is punished for it.
     Slept {

@@ -1,8 +1,9 @@
 //! Crashes: back-off of a slot and of the agent, and the pool's crash budget.
 //!
 //! Policy table, *crash*: the first after a healthy run restarts at once, then 0.1 s × 2^n with a
-//! cap of 30 s; beyond 2N restarts in 60 s one probing slot every 30 s and an alarm. The master
-//! never exits because of workers after a good start.
+//! cap of 30 s; beyond 2N restarts in 60 s one probing slot every 30 s and an alarm. While no worker
+//! serves at all, both waits are 5 s at most. The master never exits because of workers after a good
+//! start.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -153,7 +154,10 @@ impl Supervisor {
         let Some(state) = self.slots.get(&slot) else {
             return false;
         };
-        if let Some(retry_at) = state.backoff.retry_at
+        let outage = self.is_outage();
+        let longest = state.last_start + self.policy.outage_interval;
+        let retry_at = state.backoff.retry_at;
+        if let Some(retry_at) = retry_at.map(|at| if outage { at.min(longest) } else { at })
             && retry_at > self.now
         {
             self.wake_at(retry_at);
@@ -170,7 +174,12 @@ impl Supervisor {
         let Some(probing) = &self.budget.probing else {
             return true;
         };
-        let next_at = probing.last_at + self.policy.probe_interval;
+        let pause = if self.is_outage() {
+            self.policy.probe_interval.min(self.policy.outage_interval)
+        } else {
+            self.policy.probe_interval
+        };
+        let next_at = probing.last_at + pause;
         let proved_at = probing
             .last
             .and_then(|id| self.instances.get(&id))
@@ -226,6 +235,14 @@ impl Supervisor {
         {
             self.wake_at(ready_at + self.policy.min_ready);
         }
+    }
+
+    /// Whether no worker serves, not even a suspect one.
+    fn is_outage(&self) -> bool {
+        let serves = |state| matches!(state, State::Ready | State::Suspect);
+        !self
+            .wanted_slots()
+            .any(|(_, slot)| serves(self.state_of(slot.current)))
     }
 
     /// Whether the budget is spent.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::ids::{Generation, InstanceId, RequestId};
 use crate::policy::Policy;
+use crate::pressure::PressureReading;
 use crate::time::Time;
 
 /// What the shell tells the supervisor. Each event comes with the time at which it is handled.
@@ -62,6 +63,11 @@ pub enum Event {
         instance: InstanceId,
         /// Proportional set size near the limit, resident set size below it; bytes.
         bytes: u64,
+    },
+    /// How short memory is, with each round of memory readings and when the kernel tells by itself.
+    Pressure {
+        /// What was read.
+        reading: PressureReading,
     },
     /// The process is gone and reaped, its process group killed.
     Exited {

@@ -51,7 +51,7 @@ pub struct Instance {
     /// Consecutive memory samples above the soft limit.
     #[serde(default)]
     pub(crate) over_soft: u32,
-    /// What the last of them measured, bytes.
+    /// What the last reading measured, bytes; 0 before the first.
     #[serde(default)]
     pub(crate) memory_bytes: u64,
     /// Whether it has had a memory sample at all.

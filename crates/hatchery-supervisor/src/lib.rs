@@ -47,6 +47,7 @@
 //! | `clock`, `heartbeat` | deadlines, the master's sleep; suspicion, stand-ins, hangs |
 //! | `crash`, `agent`, `spare` | back-off and the pool's crash budget; the one agent; hot spares |
 //! | `recycle`, `memory` | planned replacement for age and for memory |
+//! | `pressure`, `headroom` | when memory is short: the ladder; stop before start |
 //! | `commands`, `reload`, `scale`, `upgrade`, `stop` | what people ask for |
 //! | `steer` | the receiving slots and the phase that follow from the states |
 
@@ -57,6 +58,7 @@ mod commands;
 mod crash;
 mod event;
 mod exit;
+mod headroom;
 mod heartbeat;
 mod ids;
 mod instance;
@@ -64,6 +66,7 @@ mod kill;
 mod leave;
 mod memory;
 mod policy;
+mod pressure;
 mod recycle;
 mod reload;
 mod rng;
@@ -83,5 +86,6 @@ pub use event::{Accepted, Command, Event, ExitStatus};
 pub use ids::{Generation, InstanceId, RequestId, Role, Slot};
 pub use instance::Instance;
 pub use policy::Policy;
+pub use pressure::PressureReading;
 pub use supervisor::Supervisor;
 pub use time::Time;

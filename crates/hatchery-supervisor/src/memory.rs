@@ -37,7 +37,6 @@ impl Supervisor {
         let over_hard = hard > 0 && bytes > hard && !self.is_off(id, hard);
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.sampled = true;
-            instance.memory_bytes = bytes;
             instance.over_soft = if over_soft { instance.over_soft + 1 } else { 0 };
             self.changes += 1;
         }

@@ -45,6 +45,9 @@ pub struct Policy {
     /// A worker recycled for memory this soon after its readiness tells of a fast leak or of a
     /// limit that is too low: its successor is left alone until it is as old, and an alarm raised.
     pub memory_fresh: Duration,
+    /// A level of memory pressure is left for the one below after so long below it; and at level 3
+    /// so long passes from one worker that is stopped to the next.
+    pub pressure_calm: Duration,
     /// How long an instance may take to drain before its process group is killed.
     pub drain_timeout: Duration,
     /// A reload's canary must stay ready this long before the rest follows.
@@ -65,6 +68,9 @@ pub struct Policy {
     pub crash_window: Duration,
     /// Pause between two probes while the crash budget is spent.
     pub probe_interval: Duration,
+    /// The same, and the longest back-off of a slot, while no worker serves at all: nobody is spared
+    /// by waiting longer.
+    pub outage_interval: Duration,
 }
 
 impl Default for Policy {
@@ -85,6 +91,7 @@ impl Default for Policy {
             memory_samples: 3,
             memory_hard_drain: Duration::from_secs(5),
             memory_fresh: Duration::from_mins(1),
+            pressure_calm: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             min_ready: Duration::from_secs(1),
             surge_percent: 25,
@@ -94,6 +101,7 @@ impl Default for Policy {
             crash_budget_per_worker: 2,
             crash_window: Duration::from_mins(1),
             probe_interval: Duration::from_secs(30),
+            outage_interval: Duration::from_secs(5),
         }
     }
 }

@@ -17,6 +17,9 @@ pub(crate) struct Recycle {
     slot: Slot,
     old: InstanceId,
     reason: Reason,
+    /// To give back memory: the old one goes before the new one comes.
+    #[serde(default)]
+    shrinks: bool,
 }
 
 impl Supervisor {
@@ -41,24 +44,30 @@ impl Supervisor {
     }
 
     fn choose_recycle(&mut self) {
-        let chosen = match self.memory_candidate() {
-            Some((slot, old)) => Some((slot, old, Reason::Memory)),
-            None => self
-                .lifetime_candidate()
-                .map(|(slot, old)| (slot, old, Reason::Lifetime)),
-        };
-        let Some((slot, old, reason)) = chosen else {
+        let (slot, old, reason, shrinks) = if let Some((slot, old)) = self.memory_candidate() {
+            (slot, old, Reason::Memory, false)
+        } else if let Some((slot, old)) = self.shrink_candidate() {
+            (slot, old, Reason::Memory, true)
+        } else if let Some((slot, old)) = self.lifetime_candidate() {
+            self.last_lifetime_recycle = Some(self.now);
+            (slot, old, Reason::Lifetime, false)
+        } else {
             return;
         };
-        if reason == Reason::Lifetime {
-            self.last_lifetime_recycle = Some(self.now);
-        }
-        self.recycle = Some(Recycle { slot, old, reason });
+        self.recycle = Some(Recycle {
+            slot,
+            old,
+            reason,
+            shrinks,
+        });
         self.changes += 1;
     }
 
     /// The oldest worker whose time is up, when nothing else is going on.
     fn lifetime_candidate(&mut self) -> Option<(Slot, InstanceId)> {
+        if self.may_not_grow() {
+            return None;
+        }
         let (lifetime_at, slot, id) = self
             .wanted_slots()
             .filter_map(|(slot, state)| {
@@ -84,7 +93,13 @@ impl Supervisor {
 
     /// Starts the replacement, again and again with back-off while the old one serves on.
     fn start_replacement(&mut self) {
-        let Some(Recycle { slot, .. }) = self.recycle else {
+        let Some(Recycle {
+            slot,
+            reason,
+            shrinks,
+            ..
+        }) = self.recycle
+        else {
             return;
         };
         let Some(state) = self.slots.get(&slot) else {
@@ -93,10 +108,36 @@ impl Supervisor {
         if state.incoming.is_some() || self.state_of(state.current) != State::Ready {
             return; // under way, or the rule for suspects takes care of the slot
         }
-        if self.may_restart(slot) {
+        if shrinks {
+            self.shrink(slot);
+        } else if reason == Reason::Lifetime && self.may_not_grow() {
+            self.recycle = None; // memory has become short meanwhile
+            self.changes += 1;
+        } else if self.must_stop_first(slot) {
+            let heir = reason == Reason::Memory;
+            if let Some(state) = self.slots.get_mut(&slot) {
+                state.memory_heir = heir;
+            }
+            self.stop_first(slot, reason);
+        } else if self.may_restart(slot) {
             let generation = self.slots[&slot].generation;
             self.start_incoming(slot, generation, Purpose::Recycle);
         }
+    }
+
+    /// Stops the slot's worker to give back its memory, if every other slot is still served.
+    fn shrink(&mut self, slot: Slot) {
+        self.recycle = None;
+        self.changes += 1;
+        if !self.may_stop_first(slot) {
+            return;
+        }
+        self.pressure.shrunk_at = Some(self.now);
+        let fattest = self.slots.get(&slot).and_then(|state| state.current);
+        if let Some(fattest) = fattest.and_then(|id| self.instances.get_mut(&id)) {
+            fattest.detail = Some("the fattest while memory is short".to_owned());
+        }
+        self.stop_first(slot, Reason::Memory);
     }
 
     /// Gives the recycle up: its replacement is sent away, the old one serves on.

@@ -145,7 +145,7 @@ impl Supervisor {
     /// Workers replaced at once.
     fn surge(&self) -> usize {
         let share = u64::from(self.wanted) * u64::from(self.policy.surge_percent) / 100;
-        usize::try_from(share.max(1)).unwrap_or(usize::MAX)
+        self.fit(usize::try_from(share.max(1)).unwrap_or(usize::MAX))
     }
 
     /// Starts the batch's new workers, and when all are ready gives them their slots. Tells
@@ -156,7 +156,10 @@ impl Supervisor {
         for &slot in &batch {
             let new = self.new_of(slot, generation);
             let Some(new) = new else {
-                self.start_new(slot, generation);
+                // Without room for two, one after the other.
+                if ready || self.has_room() {
+                    self.replace_by_new(slot, generation);
+                }
                 ready = false;
                 continue;
             };
@@ -204,6 +207,15 @@ impl Supervisor {
             .into_iter()
             .flatten()
             .find(|id| self.runs(Some(*id), generation))
+    }
+
+    fn replace_by_new(&mut self, slot: Slot, generation: Generation) {
+        if self.must_stop_first(slot) {
+            self.touch_reload();
+            self.stop_first(slot, Reason::Reload);
+        } else if !self.waits(slot) {
+            self.start_new(slot, generation);
+        }
     }
 
     fn start_new(&mut self, slot: Slot, generation: Generation) {
@@ -308,7 +320,10 @@ impl Supervisor {
             .collect();
         let mut free = surge.saturating_sub(under_way);
         for (slot, generation) in stale {
-            if free > 0 && self.may_restart(slot) {
+            if free > 0 && self.must_stop_first(slot) {
+                free -= 1;
+                self.stop_first(slot, Reason::Reload);
+            } else if free > 0 && self.may_restart(slot) {
                 free -= 1;
                 self.start_incoming(slot, generation, Purpose::RollBack);
             }

@@ -29,6 +29,14 @@ impl Supervisor {
             self.reply_to(request, Err(why));
             return;
         }
+        if let Some(why) = self.growth_refused(workers) {
+            if request.is_none() {
+                self.pressure.postponed = Some(workers);
+            }
+            self.reply_to(request, Err(why));
+            return;
+        }
+        self.pressure.postponed = None;
         let from = std::mem::replace(&mut self.wanted, workers);
         self.changes += 1;
         if workers > from {
@@ -55,6 +63,7 @@ impl Supervisor {
         state.backoff.failures = 0;
         state.backoff.retry_at = None;
         state.crashed = false;
+        state.waits_for = None;
         self.start_incoming(slot, generation, Purpose::Fill);
     }
 

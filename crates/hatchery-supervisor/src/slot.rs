@@ -57,6 +57,8 @@ pub(crate) struct SlotState {
     /// The next instance follows one that was recycled for memory.
     #[serde(default)]
     pub(crate) memory_heir: bool,
+    /// The worker that had to go before its successor comes. While it is there the slot is empty.
+    pub(crate) waits_for: Option<InstanceId>,
     /// The alarm about its present worker's leak.
     pub(crate) leak: Option<Alarm>,
 }
@@ -74,6 +76,7 @@ impl SlotState {
             flapped_at: Time::default(),
             last_start: Time::default(),
             memory_heir: false,
+            waits_for: None,
             leak: None,
         }
     }
@@ -221,6 +224,7 @@ impl Supervisor {
             .filter_map(|(slot, state)| {
                 let purpose = match self.state_of(state.current) {
                     State::Ready => return None,
+                    State::Suspect if self.may_not_grow() => return None,
                     State::Suspect => Purpose::StandIn,
                     _ => Purpose::Fill,
                 };
@@ -229,9 +233,11 @@ impl Supervisor {
             .collect();
         empty.sort_unstable_by_key(|(last_start, slot, _)| (*last_start, *slot));
         for (_, slot, purpose) in empty {
-            if let Some(spare) = self.spare_for(slot) {
+            let waits = self.waits(slot);
+            let spare = self.spare_for(slot);
+            if let Some(spare) = spare.filter(|_| !waits || !self.reload_is_under_way()) {
                 self.assign(slot, spare, purpose);
-            } else if self.may_restart(slot) {
+            } else if !waits && self.may_restart(slot) {
                 let generation = self.slots[&slot].generation;
                 self.start_incoming(slot, generation, purpose);
             }

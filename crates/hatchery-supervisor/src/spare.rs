@@ -56,6 +56,9 @@ impl Supervisor {
     }
 
     fn spares_wanted(&self) -> usize {
+        if self.may_not_grow() {
+            return 0;
+        }
         usize::try_from(self.policy.spares.min(crate::scale::WORKERS_MAX)).unwrap_or(0)
     }
 
@@ -71,6 +74,7 @@ impl Supervisor {
         crowd.count() < CROWD_FACTOR * wanted
             && self.life == Life::Up
             && self.is_whole()
+            && self.has_room()
             && !self.is_probing()
             && !self.reload_is_under_way()
     }

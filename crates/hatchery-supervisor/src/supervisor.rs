@@ -17,6 +17,7 @@ use crate::event::Event;
 use crate::ids::{Generation, InstanceId, RequestId, Slot};
 use crate::instance::Instance;
 use crate::policy::Policy;
+use crate::pressure::Pressure;
 use crate::recycle::Recycle;
 use crate::reload::Reload;
 use crate::rng::Rng;
@@ -69,6 +70,8 @@ pub struct Supervisor {
     pub(crate) budget: Budget,
     #[serde(default)]
     pub(crate) spares: Spares,
+    #[serde(default)]
+    pub(crate) pressure: Pressure,
     pub(crate) recycle: Option<Recycle>,
     pub(crate) last_lifetime_recycle: Option<Time>,
     pub(crate) reload: Option<Reload>,
@@ -129,6 +132,7 @@ impl Supervisor {
             },
             budget: Budget::default(),
             spares: Spares::default(),
+            pressure: Pressure::default(),
             recycle: None,
             last_lifetime_recycle: None,
             reload: None,
@@ -200,6 +204,11 @@ impl Supervisor {
                     instance.pid = Some(*pid);
                 }
             }
+            Event::Memory { instance, bytes } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.memory_bytes = *bytes;
+                }
+            }
             Event::Exited { instance, .. } | Event::SpawnFailed { instance, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
                     instance.gone = true;
@@ -230,6 +239,7 @@ impl Supervisor {
             Event::Leaving { instance } => self.leaving(instance),
             Event::Heartbeat { instance, at } => self.recover(instance, at),
             Event::Memory { instance, bytes } => self.memory(instance, bytes),
+            Event::Pressure { reading } => self.read_pressure(&reading),
             Event::Exited { instance, status } => self.exited(instance, Some(status)),
             Event::Checked { generation, result } => self.checked(generation, result),
             Event::Upgraded { result } => self.upgraded(&result),
@@ -267,6 +277,7 @@ impl Supervisor {
                 self.step_start();
             }
             Life::Up => {
+                self.step_pressure();
                 self.run_commands();
                 self.take_over();
                 self.step_reload();

@@ -89,6 +89,11 @@ impl Supervisor {
         self.upgrade.is_some()
     }
 
+    /// How short memory is, 0 to 4, and the reading that says so; empty at level 0.
+    pub fn pressure(&self) -> (u8, &str) {
+        (self.pressure.level, &self.pressure.why)
+    }
+
     /// The slots told by the last `Steer`.
     pub fn steered(&self) -> &[Slot] {
         &self.steered

@@ -43,7 +43,7 @@ fn the_first_crash_restarts_at_once() {
 
 #[test]
 fn failures_in_a_row_wait_twice_as_long_each_up_to_the_cap() {
-    let mut policy = pool::quiet(1);
+    let mut policy = pool::quiet(2);
     policy.crash_budget_per_worker = 100;
     let mut pool = Pool::up(policy);
     let mut id = WORKER;
@@ -80,11 +80,13 @@ fn a_healthy_minute_clears_the_failures() {
     assert_eq!(pool.spawned().len(), 1);
 }
 
-#[test]
-fn a_crash_loop_spends_the_budget_and_then_probes() {
-    let mut pool = Pool::of(2);
+/// Five minutes in which the workers of slots 0 and 1 crash as soon as they start.
+fn crash_loop(pool: &mut Pool) -> (usize, Vec<Alarm>) {
     let mut forks = 0;
     let mut alarms = Vec::new();
+    for id in [WORKER, InstanceId(3)] {
+        pool.crash(id);
+    }
     for _ in 0..600 {
         pool.run(Duration::from_millis(500));
         for action in pool.take() {
@@ -97,13 +99,16 @@ fn a_crash_loop_spends_the_budget_and_then_probes() {
                 _ => {}
             }
         }
-        if forks == 0 {
-            pool.crash(WORKER);
-            pool.crash(InstanceId(3));
-        }
     }
-    // Four by the budget of 2 x 2, then one each half minute of five.
-    assert!((5..=15).contains(&forks), "{forks} forks in five minutes");
+    (forks, alarms)
+}
+
+#[test]
+fn a_crash_loop_spends_the_budget_and_then_probes() {
+    let mut pool = Pool::of(3);
+    let (forks, alarms) = crash_loop(&mut pool);
+    // Six by the budget of 2 x 3, then one each half minute of five.
+    assert!((7..=17).contains(&forks), "{forks} forks in five minutes");
     assert!(matches!(alarms[..], [Alarm::CrashBudget { .. }]));
     assert_eq!(pool.supervisor.phase(), Phase::Degraded);
 
@@ -113,6 +118,36 @@ fn a_crash_loop_spends_the_budget_and_then_probes() {
     assert!(pool.supervisor.alarms().is_empty());
     let over = Action::Report(Report::Alarm(Alarm::CrashBudgetOver));
     assert!(pool.take().contains(&over));
+}
+
+#[test]
+fn while_nobody_serves_a_probe_comes_every_five_seconds() {
+    let mut pool = Pool::of(2);
+    let (forks, alarms) = crash_loop(&mut pool);
+    assert!((45..=70).contains(&forks), "{forks} forks in five minutes");
+    assert!(matches!(alarms[..], [Alarm::CrashBudget { .. }]));
+
+    pool.boots_in = Some(Duration::from_millis(50));
+    pool.run(Duration::from_secs(6));
+    assert!(pool.supervisor.ready_workers() >= 1);
+}
+
+/// Not even the back-off of a single worker, whose pool has a large budget, holds longer.
+#[test]
+fn while_nobody_serves_no_back_off_is_longer_than_five_seconds() {
+    let mut policy = pool::quiet(1);
+    policy.crash_budget_per_worker = 1_000;
+    let mut pool = Pool::up(policy);
+    pool.crash(WORKER);
+    let mut forks = 0;
+    for _ in 0..600 {
+        pool.run(Duration::from_millis(500));
+        for (id, _, _) in pool.spawned() {
+            forks += 1;
+            pool.crash(id);
+        }
+    }
+    assert!((50..=75).contains(&forks), "{forks} forks in five minutes");
 }
 
 #[test]

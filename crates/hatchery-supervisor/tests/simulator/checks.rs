@@ -96,6 +96,7 @@ impl Simulation {
                     self.fail("finished unasked");
                 }
             }
+            Action::Pressure { level } => self.check_level(*level),
             Action::Check { .. } => {
                 if self.upgrading || std::mem::replace(&mut self.checking, true) {
                     self.fail("a reload begins while another or an upgrade is under way");
@@ -132,6 +133,7 @@ impl Simulation {
             self.fail("a start while stopping");
         }
         self.check_forks(role);
+        self.check_growth(role, generation);
         if role == Role::Spare {
             self.check_spare(generation);
         } else if role != Role::Agent && generation == self.promoted {
@@ -208,7 +210,12 @@ impl Simulation {
         let proved = self.processes.get(&last).is_some_and(|process| {
             process.seen.ready && self.now_ms >= process.seen.ready_ms + ms(self.policy.min_ready)
         });
-        let spaced = self.now_ms >= last_ms + ms(self.policy.probe_interval);
+        let interval = if self.is_outage() {
+            self.policy.outage_interval
+        } else {
+            self.policy.probe_interval
+        };
+        let spaced = self.now_ms >= last_ms + ms(interval);
         let asked_for = !self.planned.is_empty() || self.told_phase == Phase::Reloading;
         if !proved && !spaced && !asked_for {
             self.fail("two probes at once");
@@ -224,7 +231,8 @@ impl Simulation {
         let Some(slot) = process.slot() else {
             return;
         };
-        let wanted = slot < self.supervisor.workers_wanted() && !self.stopping;
+        let stopping = self.supervisor.phase() == Phase::Stopping;
+        let wanted = slot < self.supervisor.workers_wanted() && !stopping;
         if process.seen.removed {
             // Its slot was removed; a scale that waited may have opened it again at once.
             self.explained.insert(slot);
@@ -234,11 +242,12 @@ impl Simulation {
         let another = self.processes.iter().any(|(other, process)| {
             *other != id && process.slot() == Some(slot) && process.serves()
         });
+        if wanted && !successor {
+            self.check_stop_first(id, slot);
+            return;
+        }
         if wanted && !over_hard && !another {
             self.fail(&format!("{id} is drained and nobody serves in slot {slot}"));
-        }
-        if wanted && !successor {
-            self.fail("a drain without successor in a slot that stays");
         }
     }
 
@@ -324,6 +333,12 @@ impl Simulation {
             Report::Moved {
                 instance,
                 to: State::Draining,
+                reason: Some(Reason::Lifetime),
+                ..
+            } => self.check_lifetime(*instance),
+            Report::Moved {
+                instance,
+                to: State::Draining,
                 reason: Some(Reason::Scale),
                 ..
             } => {
@@ -353,6 +368,7 @@ impl Simulation {
             self.fail("a reload goes on during an upgrade");
         }
         let wanted = self.supervisor.workers_wanted();
+        self.check_short_pool(wanted);
         self.explained.extend(self.known_wanted..wanted);
         self.known_wanted = wanted;
         self.check_steer();
@@ -466,7 +482,8 @@ impl Simulation {
             .iter()
             .any(|alarm| matches!(alarm, Alarm::CrashBudget { .. }));
         let phase = supervisor.phase();
-        let whole = phase == Phase::Ready && slots_ready && agent_ready && !budget;
+        let calm = supervisor.pressure() == (0, "");
+        let whole = phase == Phase::Ready && slots_ready && agent_ready && !budget && calm;
         // One may be under way because of age, another still draining.
         let spares = supervisor.policy().spares as usize;
         let spares_ready = supervisor
@@ -478,7 +495,7 @@ impl Simulation {
             self.fail(&format!(
                 "not whole after the faults: phase {phase:?}, {ready} of {wanted} workers, agent \
                  {agent_ready}, {spares_ready} of {spares} spares, {processes} processes, budget \
-                 alarm {budget}"
+                 alarm {budget}, calm {calm}"
             ));
         }
         if !self.open_requests.is_empty() {

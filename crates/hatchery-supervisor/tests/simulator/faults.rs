@@ -62,6 +62,8 @@ impl Simulation {
         self.no_spawn_until_ms = 0;
         self.no_boot_until_ms = 0;
         self.crash_loop_until_ms = 0;
+        self.shortage.until_ms = 0;
+        self.shortage.no_room_until_ms = 0;
         for process in self.processes.values_mut() {
             process.deaf_until_ms = 0;
         }
@@ -369,7 +371,17 @@ impl Simulation {
 
     fn fault_that_lasts(&mut self) {
         let until_ms = self.now_ms + self.dice.range(1_000, 240_000);
-        match self.dice.range(0, 3) {
+        match self.dice.range(0, 5) {
+            4 => {
+                self.count("memory is short");
+                self.shortage.until_ms = until_ms;
+                self.shortage.severity = self.dice.range(150, 1_000);
+            }
+            5 => {
+                self.count("no room");
+                self.shortage.no_room_until_ms = until_ms;
+                self.shortage.room_bytes = self.dice.range(0, 200) << 20;
+            }
             0 => {
                 self.count("no spawns for a while");
                 self.no_spawn_until_ms = until_ms;

@@ -9,6 +9,7 @@
 
 mod checks;
 mod faults;
+mod memory;
 mod model;
 mod rng;
 mod shell;
@@ -21,7 +22,7 @@ use hatchery_supervisor::{
     Event, Generation, InstanceId, Phase, Policy, RequestId, Role, Slot, Supervisor, Time,
 };
 
-use model::{Future, Process, Release};
+use model::{Future, Process, Release, Shortage};
 use rng::Dice;
 
 const MINUTE_MS: u64 = 60_000;
@@ -107,6 +108,12 @@ pub(crate) struct Simulation {
     crash_loop_until_ms: u64,
     asleep_until_ms: u64,
     slept_ms: u64,
+    shortage: Shortage,
+    /// Scales that are not answered yet.
+    scaling: BTreeSet<RequestId>,
+    promoted_ms: u64,
+    /// Since when nobody serves and nobody starts, and how long the master had slept by then.
+    idle_since: Option<(u64, u64)>,
     /// A `Check` or an `Upgrade` waits for its answer.
     checking: bool,
     upgrading: bool,
@@ -180,6 +187,10 @@ impl Simulation {
             crash_loop_until_ms: 0,
             asleep_until_ms: 0,
             slept_ms: 0,
+            shortage: Shortage::default(),
+            scaling: BTreeSet::new(),
+            promoted_ms: 0,
+            idle_since: None,
             checking: false,
             upgrading: false,
             restores: None,
@@ -220,6 +231,10 @@ impl Simulation {
         self.promoted = Generation(1);
         self.steered.clear();
         self.explained = (0..self.policy.workers).collect();
+        self.shortage = Shortage::default();
+        self.shortage.not_calm_ms = self.now_ms;
+        self.scaling.clear();
+        self.idle_since = None;
         self.checking = false;
         self.upgrading = false;
         self.stopping = false;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hatchery_supervisor::{Accepted, ExitStatus, Generation, InstanceId, Role, State};
+use hatchery_supervisor::{
+    Accepted, ExitStatus, Generation, InstanceId, PressureReading, Role, State,
+};
 
 /// Whether a process does its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,9 @@ pub(crate) struct Seen {
     pub(crate) told_ready: bool,
     pub(crate) over_hard: bool,
     pub(crate) removed: bool,
+    pub(crate) spawned_ms: u64,
+    /// The last memory reading told.
+    pub(crate) bytes: u64,
     /// The last heartbeat told, and the master's sleep until then.
     pub(crate) beat_ms: u64,
     pub(crate) slept_ms: u64,
@@ -89,6 +94,27 @@ pub(crate) enum Release {
     AgentFails,
     /// Every worker is over the memory limit from the start.
     Fat,
+}
+
+/// How short memory is in the model's world, and what the supervisor was told of it.
+#[derive(Debug, Default)]
+pub(crate) struct Shortage {
+    /// Readings are bad until then: up to this many thousandths of each scale.
+    pub(crate) until_ms: u64,
+    pub(crate) severity: u64,
+    /// Until then there is room for this many bytes only.
+    pub(crate) no_room_until_ms: u64,
+    pub(crate) room_bytes: u64,
+    pub(crate) next_reading_ms: u64,
+    /// The last reading told, what it gives, and when one gave the present level last.
+    pub(crate) read: PressureReading,
+    pub(crate) target: u8,
+    pub(crate) level: u8,
+    pub(crate) level_since_ms: u64,
+    pub(crate) not_calm_ms: u64,
+    pub(crate) shrunk_ms: Option<u64>,
+    /// Workers that went before their successors, by slot.
+    pub(crate) stopped_first: BTreeMap<u32, InstanceId>,
 }
 
 /// The future: what the model does at which time, in a total order.

@@ -1,7 +1,7 @@
 //! The model shell: tells the supervisor what happens, and carries out what it asks for.
 
 use hatchery_supervisor::{
-    Action, Event, ExitStatus, Generation, InstanceId, Report, Role, Signal, Time,
+    Action, Command, Event, ExitStatus, Generation, InstanceId, Report, Role, Signal, Time,
 };
 
 use super::model::{Boot, Happening, Process, Pulse, Release, Seen};
@@ -81,15 +81,20 @@ impl Simulation {
                     process.seen.slept_ms = slept_ms;
                 }
             }
+            Event::Pressure { reading } => self.note_reading(*reading),
             Event::Memory { instance, bytes } => {
                 if let Some(process) = self.processes.get_mut(instance) {
+                    process.seen.bytes = *bytes;
                     process.seen.over_hard = *bytes > self.policy.memory_hard;
                 }
             }
             Event::Upgraded { .. } => self.upgrading = false,
             Event::Checked { .. } => self.checking = false,
-            Event::Command { request, .. } => {
+            Event::Command { request, command } => {
                 self.open_requests.insert(*request);
+                if matches!(command, Command::Scale { .. } | Command::ScaleBy { .. }) {
+                    self.scaling.insert(*request);
+                }
             }
             Event::Leaving { instance } => {
                 if let Some(process) = self.processes.get_mut(instance) {
@@ -125,7 +130,8 @@ impl Simulation {
                     process.role = Role::Worker(slot);
                 }
             }
-            Action::ServerDidReady { .. } | Action::Forget { .. } | Action::Reply { .. } => {}
+            Action::Reply { request, .. } => drop(self.scaling.remove(&request)),
+            Action::ServerDidReady { .. } | Action::Forget { .. } | Action::Pressure { .. } => {}
             Action::Drain {
                 instance, limit, ..
             } => self.drain(instance, ms(limit)),
@@ -150,8 +156,11 @@ impl Simulation {
             Report::Phase { to, .. } => format!("phase {}", to.as_str()),
             Report::Promoted { generation } => {
                 self.promoted = *generation;
+                self.promoted_ms = self.now_ms;
                 "promoted".to_owned()
             }
+            Report::Pressure { to, .. } => format!("pressure {to}"),
+            Report::NoRoom { .. } => "no room".to_owned(),
             Report::Slept { .. } => "slept".to_owned(),
             Report::Alarm(alarm) => {
                 let text = format!("{alarm:?}");
@@ -185,7 +194,10 @@ impl Simulation {
                 leak_per_s: if leaks { leak_kib_per_s << 10 } else { 0 },
                 sampled_ms: self.now_ms,
                 deaf_until_ms: 0,
-                seen: Seen::default(),
+                seen: Seen {
+                    spawned_ms: self.now_ms,
+                    ..Seen::default()
+                },
             },
         );
         if leaks {
@@ -315,5 +327,6 @@ impl Simulation {
         for event in told {
             self.tell(event);
         }
+        self.read_memory();
     }
 }
