@@ -20,7 +20,7 @@ use crate::journal::{how_it_ended, is_planned};
 use crate::process::Process;
 
 /// More requests or connections than this are a page gone wrong, not a loss.
-const CUT_MAX: u64 = 1_000_000;
+pub(crate) const CUT_MAX: u64 = 1_000_000;
 
 /// How the standard library's allocation failure ends, before it aborts.
 const ALLOCATION_FAILED: &str = "memory allocation of ";
@@ -296,7 +296,7 @@ fn summary(
     text
 }
 
-fn in_flight(records: &[RequestRecord]) -> Vec<InFlight> {
+pub(crate) fn in_flight(records: &[RequestRecord]) -> Vec<InFlight> {
     let one = |record: &RequestRecord| InFlight {
         method: record.method.clone(),
         path: record.path.clone(),

@@ -5,6 +5,7 @@
 //! own: there are never two. The workers go when the pool is up, as in a reload. They are children
 //! of somebody else by then: their end is seen by pidfd, and how they ended is not known.
 
+mod ends;
 mod gather;
 mod keeping;
 mod stored;
@@ -20,6 +21,7 @@ use hatchery_ipc::status;
 use hatchery_supervisor::{Event, InstanceId, Phase, Slot, Time};
 use hatchery_sys::epoll::Interest;
 use hatchery_sys::page::StatsPage;
+use hatchery_sys::recorder::Recorder;
 use hatchery_sys::signals::Signal;
 use hatchery_sys::{packet, peer, process};
 
@@ -52,6 +54,9 @@ pub(crate) struct Orphan {
     /// SEQPACKET, never waited for.
     messages: OwnedFd,
     page: StatsPage,
+    /// What it was doing, where it says so.
+    recorder: Option<Recorder>,
+    is_killed: bool,
     /// When it is killed, once it drains.
     kill_at: Option<Time>,
 }
@@ -109,6 +114,8 @@ impl Orphan {
             pidfd,
             messages,
             page: StatsPage::map(page).map_err(error)?,
+            recorder: fds.next().and_then(|fd| Recorder::map(fd).ok()),
+            is_killed: false,
             kill_at: None,
         })
     }
@@ -127,7 +134,8 @@ impl Orphan {
         packet::send(&self.messages, &packet, fds, true)
     }
 
-    fn kill(&self) {
+    fn kill(&mut self) {
+        self.is_killed = true;
         if peer::wait_gone(&self.pidfd, Duration::ZERO).is_ok_and(|gone| !gone) {
             // It lives, so the group's number is still its own.
             let _ = process::kill_group(self.pid, Signal::Kill);
@@ -250,7 +258,7 @@ impl Master {
         let is_agent = self.orphans.all.get(&key).is_some_and(Orphan::is_agent);
         if is_agent && !self.orphans.start_waits {
             // There is another by now.
-            if let Some(orphan) = self.orphans.all.get(&key) {
+            if let Some(orphan) = self.orphans.all.get_mut(&key) {
                 orphan.kill();
             }
         } else if is_agent || phase != Phase::Starting {
@@ -264,7 +272,8 @@ impl Master {
         let Some(orphan) = self.orphans.all.get(&key) else {
             return;
         };
-        let text = format!("{} serves on and is taken over", orphan.name());
+        let state = if orphan.serves() { "ready" } else { "draining" };
+        let event = orphan.event(state, "serves on and is taken over");
         let add =
             |fd: BorrowedFd<'_>, token: Token| self.epoll.add(fd, token.to_u64(), Interest::READ);
         let watched = add(orphan.messages.as_fd(), Token::Orphan(key))
@@ -275,7 +284,7 @@ impl Master {
             self.orphans.all.remove(&key);
             return;
         }
-        self.log(Level::Info, &text);
+        self.announce(Level::Info, event);
     }
 
     /// Tells it to go.
@@ -304,8 +313,8 @@ impl Master {
         if orphan.tell(&drain, &[]).is_err() {
             let _ = process::signal(&orphan.pidfd, Signal::Term);
         }
-        let text = format!("{} drains", orphan.name());
-        self.log(Level::Info, &text);
+        let event = orphan.event("draining", "drains");
+        self.announce(Level::Info, event);
     }
 
     /// Its connections go to the slot's own worker.
@@ -337,7 +346,7 @@ impl Master {
         self.orphans.stop_asked = true;
         self.drain_orphans(false);
         if fast {
-            for orphan in self.orphans.all.values() {
+            for orphan in self.orphans.all.values_mut() {
                 orphan.kill();
             }
         }
@@ -346,16 +355,16 @@ impl Master {
     /// Ends those whose time is over.
     pub(crate) fn kill_late_orphans(&mut self) {
         let now = self.now;
-        let mut lines = Vec::new();
+        let mut events = Vec::new();
         for orphan in self.orphans.all.values_mut() {
             if orphan.kill_at.is_some_and(|at| now >= at) {
                 orphan.kill();
                 orphan.kill_at = Some(now + KILL_DELAY);
-                lines.push(format!("{} does not end and is killed", orphan.name()));
+                events.push(orphan.event("stopping", "does not end and is killed"));
             }
         }
-        for line in lines {
-            self.log(Level::Warn, &line);
+        for event in events {
+            self.announce(Level::Warn, event);
         }
     }
 
@@ -382,13 +391,15 @@ impl Master {
             return;
         };
         self.handovers.add(&orphan.page);
-        let cut = orphan.page.in_flight();
-        if cut > 0 {
-            let text = format!("{} is gone; {cut} requests cut", orphan.name());
-            self.log(Level::Error, &text);
+        let exit = orphan.exit(self.now);
+        let level = if exit.reason == "clean" {
+            Level::Info
         } else {
-            self.log(Level::Info, &format!("{} is gone", orphan.name()));
-        }
+            Level::Error
+        };
+        let event = orphan.event("exited", &format!("is gone: {}", exit.summary));
+        self.announce(level, event);
+        self.reports.push(exit);
         if self.orphans.start_waits && self.orphans.keys(Orphan::is_agent).is_empty() {
             self.orphans.start_waits = false;
             self.tell(Event::Start);

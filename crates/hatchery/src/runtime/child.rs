@@ -111,7 +111,7 @@ impl Child {
         let variables = Variables { lookup };
         let sockets = variables.listeners()?;
         let control = variables.control()?;
-        let recorder = variables.recorder()?;
+        let (recorder, recording) = variables.recorder()?;
         let (welcome, mut fds) = welcome(&control)?;
         let (Some(config), Some(page), None) = (fds.pop(), fds.pop(), fds.pop()) else {
             return Err(BadChild(
@@ -126,7 +126,7 @@ impl Child {
             )));
         }
         let (bells, moments) = Bells::new();
-        let belongings = variables.belongings(&welcome, &page, &sockets)?;
+        let belongings = variables.belongings(&welcome, &page, recording, &sockets)?;
         Ok(Self {
             app: variables.text(names::APP)?,
             env: variables.text(names::ENV)?,
@@ -192,18 +192,17 @@ impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
             .collect()
     }
 
-    /// The master's, or one that nobody will read: an older master has none, and a record that this
-    /// version cannot write is no reason not to serve.
-    fn recorder(&self) -> Result<Recorder, BadChild> {
+    /// The master's, or one that nobody will read but perhaps the next master: an older one has none,
+    /// and a record that this version cannot write is no reason not to serve.
+    fn recorder(&self) -> Result<(Recorder, OwnedFd), BadChild> {
         if let Some(fd) = self.optional::<RawFd>(names::RECORDER_FD)? {
-            let mapped = process::take_fd(fd).and_then(Recorder::map);
+            let mapped = process::take_fd(fd).and_then(|fd| Ok((Recorder::map(&fd)?, fd)));
             match mapped {
                 Ok(recorder) => return Ok(recorder),
                 Err(error) => complain(format_args!("{}={fd}: {error}", names::RECORDER_FD)),
             }
         }
-        let made = Recorder::create().map_err(|error| bad("recorder", &error))?;
-        Ok(made.0)
+        Recorder::create().map_err(|error| bad("recorder", &error))
     }
 
     /// What the next master will want to have, should this one die.
@@ -211,6 +210,7 @@ impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
         &self,
         welcome: &Welcome,
         page: &OwnedFd,
+        recording: OwnedFd,
         sockets: &[OwnedFd],
     ) -> Result<Belongings, BadChild> {
         let slot: Option<u32> = self.optional(names::SLOT)?;
@@ -240,6 +240,7 @@ impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
             page: page
                 .try_clone()
                 .map_err(|error| bad("stats page", &error))?,
+            recording,
             listeners: Mutex::new(listeners),
             lock: Mutex::new(None),
         })

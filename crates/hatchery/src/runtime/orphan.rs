@@ -28,6 +28,8 @@ pub(crate) struct Belongings {
     /// How long it serves on without a master.
     pub(super) grace: Duration,
     pub(super) page: OwnedFd,
+    /// Of the flight recorder.
+    pub(super) recording: OwnedFd,
     /// Besides the one in use: listeners stay open here when nobody accepts from them.
     pub(super) listeners: Mutex<Vec<(Kept, OwnedFd)>>,
     /// Held by the agent while it lives: the next master finds it by this, whatever it does.
@@ -106,7 +108,7 @@ impl Belongings {
             wait: false,
             ..Request::new(Verb::Orphan(orphan))
         };
-        let fds = [theirs.as_fd(), self.page.as_fd()];
+        let fds = [theirs.as_fd(), self.page.as_fd(), self.recording.as_fd()];
         packet::send(&stream, &request.to_line(), &fds, true)?;
         Ok(ours)
     }

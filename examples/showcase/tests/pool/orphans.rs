@@ -214,6 +214,14 @@ fn a_blocked_orphan_is_taken_over_and_ended() {
     pool.wait_status("it is gone", SOON, |status| status.orphans.is_empty());
     assert!(!blocked.is_alive());
     pool.wait_whole(SOON);
+    let exits = pool.cli_ok(&["exits", "--json"]).stdout;
+    let exits: Vec<serde_json::Value> = serde_json::from_str(&exits).unwrap();
+    let exit = exits.iter().find(|exit| exit["pid"] == blocked.pid);
+    let exit = exit.expect("its end is reported");
+    assert_eq!(exit["requests_cut"], 1, "{exit}");
+    assert_eq!(exit["in_flight"][0]["path"], "/faults/block", "{exit}");
+    let drained = exits.iter().filter(|exit| exit["reason"] == "clean");
+    assert!(drained.count() >= 3, "{exits:?}");
 }
 
 #[test]
