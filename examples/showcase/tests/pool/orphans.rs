@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use crate::crash::{connection, connections_to_each};
 use crate::support::{
     Builder, Connection, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, Target,
-    alone, wait_for, wait_until,
+    alone, rounds, wait_for, wait_until,
 };
 
 /// Kills the master and starts the next one; returns the status when the new pool is whole and
@@ -66,17 +66,11 @@ fn agents(directory: &Path) -> BTreeSet<Process> {
         .collect()
 }
 
-/// How often the master dies in the tests below; `.ci/run` wants to see it 20 times.
-fn rounds() -> u32 {
-    let rounds = std::env::var("SHOWCASE_SUCCESSIONS").ok();
-    rounds.map_or(4, |rounds| rounds.parse().unwrap())
-}
-
 /// Kills the master again and again under load; nobody fails.
 fn successions_unnoticed(mut pool: Pool, target: &Target) {
     let load = Load::start(target, Plan::BOTH);
     let agents = Agents::watch(&pool);
-    for _ in 0..rounds() {
+    for _ in 0..rounds(4, 20) {
         let before = pool.status();
         let after = succession(&mut pool);
         assert!(after.pids().is_disjoint(&before.pids()), "all are new");
@@ -88,7 +82,9 @@ fn successions_unnoticed(mut pool: Pool, target: &Target) {
         );
         load.serve_more(50);
     }
-    load.finish().assert_flawless();
+    let tally = load.finish();
+    tally.assert_flawless();
+    assert_eq!(tally.closed_with_notice, 0, "nobody reconnects: {tally}");
     assert_eq!(agents.finish(), 1, "never two agents");
     // The new master steers: the others find nothing in the queues of one that does not serve.
     let alarms = pool.status().alarms;
