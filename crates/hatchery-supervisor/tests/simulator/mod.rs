@@ -37,6 +37,7 @@ const STUCK_MAX: u32 = 20_000;
 pub(crate) struct Outcome {
     pub(crate) seed: u64,
     pub(crate) hours: u64,
+    pub(crate) restores: bool,
     /// FNV-1a over every event and action.
     pub(crate) trace_hash: u64,
     pub(crate) events: u64,
@@ -52,26 +53,27 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// The command that replays this run.
     pub(crate) fn replay(&self) -> String {
-        replay(self.seed, self.hours)
+        replay(self.seed, self.hours, self.restores)
     }
 }
 
-fn replay(seed: u64, hours: u64) -> String {
+fn replay(seed: u64, hours: u64, restores: bool) -> String {
+    let restores = if restores { " --restores" } else { "" };
     format!(
-        "cargo run -p hatchery-supervisor --example simulate -- --seed {seed} --hours {hours} \
-         --verbose"
+        "cargo run -p hatchery-supervisor --example simulate -- --seed {seed} --hours \
+         {hours}{restores} --verbose"
     )
 }
 
 /// Tells how to replay a run that panics.
-struct ReplayOnPanic(u64, u64);
+struct ReplayOnPanic(u64, u64, bool);
 
 impl Drop for ReplayOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!(
                 "the simulation panicked; replay: {}",
-                replay(self.0, self.1)
+                replay(self.0, self.1, self.2)
             );
         }
     }
@@ -143,8 +145,9 @@ impl Simulation {
     /// Runs `hours` simulated hours under `seed`. With `restores` the state is written and read back
     /// at random moments, which nothing that follows may tell.
     pub(crate) fn run(seed: u64, hours: u64, restores: bool, verbose: bool) -> Outcome {
-        let _replay = ReplayOnPanic(seed, hours);
+        let _replay = ReplayOnPanic(seed, hours, restores);
         let mut simulation = Self::new(seed, hours, verbose);
+        simulation.outcome.restores = restores;
         simulation.restores = restores.then(|| Dice::new(!seed));
         for hour in 0..hours {
             simulation.plan_hour(hour * HOUR_MS);
@@ -208,6 +211,7 @@ impl Simulation {
             outcome: Outcome {
                 seed,
                 hours,
+                restores: false,
                 trace_hash: 0xcbf2_9ce4_8422_2325,
                 events: 0,
                 forks: 0,
