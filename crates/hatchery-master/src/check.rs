@@ -1,12 +1,13 @@
 //! A binary that is asked, in a process of its own, whether it could take over: with the
-//! configuration on disk (`--check`), or with the state of this master (`--check-state`).
+//! configuration on disk (`--check`), or with the state of this master (`--check-state`). And one that
+//! is asked for the names of its functions (`--symbolise`).
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd as _, BorrowedFd, RawFd};
 use std::path::Path;
 
-use hatchery_supervisor::{ExitStatus, Generation, Time};
+use hatchery_supervisor::{ExitStatus, Generation, InstanceId, Time};
 use hatchery_sys::spawn::{Child, Program, Spawn};
 
 use crate::lines::{Lines, Tail};
@@ -33,6 +34,8 @@ pub(crate) enum Purpose {
     Restart,
     /// The binary becomes the master.
     Upgrade,
+    /// The stack of an instance gets names.
+    Names(InstanceId),
 }
 
 impl Purpose {
@@ -41,6 +44,7 @@ impl Purpose {
         match self {
             Self::Reload(_) | Self::Restart => "--check",
             Self::Upgrade => "--check-state",
+            Self::Names(_) => "--symbolise",
         }
     }
 }
@@ -95,7 +99,13 @@ impl Check {
             .open("/dev/null")?;
         let mut arguments = vec![program.path().as_os_str().to_owned()];
         arguments.extend(question.arguments);
-        arguments.extend(["--emit-fd".into(), EMIT_FD.to_string().into()]);
+        // Where names are asked for, offsets follow to the end.
+        let place = match question.purpose {
+            Purpose::Names(_) => 2,
+            _ => arguments.len(),
+        };
+        let emit_fd = ["--emit-fd".into(), EMIT_FD.to_string().into()];
+        arguments.splice(place..place, emit_fd);
         let env: Vec<_> = std::env::vars_os().collect();
         let mut fds = vec![
             (null.as_fd(), 0),
@@ -126,6 +136,11 @@ impl Check {
             tail: Tail::default(),
             timed_out: false,
         })
+    }
+
+    /// Whether it is about names alone.
+    pub(crate) const fn is_lookup(&self) -> bool {
+        matches!(self.purpose, Purpose::Names(_))
     }
 
     /// The pipes to watch.

@@ -222,8 +222,10 @@ impl Master {
 
     /// A check has ended: remembers the release, and tells whoever waits for it.
     pub(crate) fn checked(&mut self, purpose: Purpose, result: Result<Passed, String>) {
-        if purpose == Purpose::Upgrade {
-            return self.state_checked(result);
+        match purpose {
+            Purpose::Upgrade => return self.state_checked(result),
+            Purpose::Names(id) => return self.looked_up(id, result),
+            Purpose::Restart | Purpose::Reload(_) => {}
         }
         let result = result.and_then(Release::checked).and_then(|release| {
             let listen = &release.settings.listen;
@@ -235,7 +237,7 @@ impl Master {
             Ok(release)
         });
         match purpose {
-            Purpose::Upgrade => {}
+            Purpose::Upgrade | Purpose::Names(_) => {}
             Purpose::Restart => self.restart_checked(result.map(drop)),
             Purpose::Reload(generation) => {
                 let result = result.map(|release| {

@@ -12,6 +12,7 @@ use hatchery_supervisor::{InstanceId, State, Time};
 use hatchery_sys::proc::{self, Thread};
 
 use crate::master::Master;
+use crate::trace::Trace;
 
 /// Between the two looks of a pair.
 const GAP: Duration = Duration::from_millis(120);
@@ -25,12 +26,16 @@ const LINES_MAX: usize = 16;
 /// What is known of one silence.
 #[derive(Debug)]
 pub(crate) struct Inquiry {
+    /// When it began.
+    since: Time,
     /// The first look of a pair, and when it was.
     first: Option<(Time, Vec<Thread>)>,
     /// When to look again; `None` when the silence is over, however.
     next_at: Option<Time>,
     /// What the last pair has shown, a thread a line.
     pub(crate) lines: Vec<String>,
+    /// Where its silent thread is, as first recorded.
+    pub(crate) trace: Option<Trace>,
 }
 
 impl Inquiry {
@@ -44,9 +49,11 @@ impl Master {
     pub(crate) fn inquire(&mut self, id: InstanceId) {
         if let Some(process) = self.processes.get_mut(&id) {
             process.notes.inquiry = Some(Inquiry {
+                since: self.now,
                 first: None,
                 next_at: Some(self.now),
                 lines: Vec::new(),
+                trace: None,
             });
             self.inquire_on(id);
         }
@@ -87,6 +94,14 @@ impl Master {
                 inquiry.lines = lines;
             }
             inquiry.next_at = Some(now + PAUSE);
+            if inquiry.trace.is_none() {
+                let trace = Trace::of_silent(&process.page, &process.recorder, inquiry.since);
+                inquiry.trace.clone_from(&trace);
+                let generation = process.generation;
+                if let Some(trace) = trace {
+                    self.look_up(id, generation, &trace);
+                }
+            }
             return;
         }
         inquiry.first = Some((now, threads));

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{self, Inquiry};
 use crate::journal::{how_it_ended, is_planned};
 use crate::process::Process;
+use crate::trace::Trace;
 
 /// More requests or connections than this are a page gone wrong, not a loss.
 pub(crate) const CUT_MAX: u64 = 1_000_000;
@@ -36,11 +37,14 @@ const RIGHT_AFTER: Duration = Duration::from_secs(1);
 
 /// What the master notes of a process in its life, for the report of its death.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Notes {
     /// The last reading of its resident set, bytes; 0 before the first.
     pub(crate) rss_bytes: u64,
     /// We have sent it a signal that it cannot go on after.
     is_ended_by_us: bool,
+    /// We have sent it SIGTERM, which ends one that does not listen yet.
+    is_told_to_end: bool,
     /// What was found out when it was silent last. The next image looks for itself.
     #[serde(skip)]
     pub(crate) inquiry: Option<Inquiry>,
@@ -49,7 +53,10 @@ pub(crate) struct Notes {
 impl Notes {
     /// We have sent it a signal.
     pub(crate) fn sent(&mut self, signal: Signal) {
-        self.is_ended_by_us |= matches!(signal, Signal::Abort | Signal::Kill);
+        match signal {
+            Signal::Term => self.is_told_to_end = true,
+            Signal::Abort | Signal::Kill => self.is_ended_by_us = true,
+        }
     }
 
     /// What the next image is to know.
@@ -58,6 +65,15 @@ impl Notes {
             inquiry: None,
             ..*self
         }
+    }
+
+    /// Where it was when it was silent last.
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.inquiry.as_ref()?.trace.as_ref()
+    }
+
+    pub(crate) fn trace_mut(&mut self) -> Option<&mut Trace> {
+        self.inquiry.as_mut()?.trace.as_mut()
     }
 
     /// When its silence is to be looked into next.
@@ -74,6 +90,7 @@ pub(crate) struct Remains {
     at: Time,
     /// We sent it a signal that it could not go on after.
     pub(crate) is_ended_by_us: bool,
+    is_told_to_end: bool,
     /// The kernel has killed it for want of memory.
     pub(crate) is_oom: bool,
     /// How long its loops had not turned.
@@ -85,6 +102,8 @@ pub(crate) struct Remains {
     evidence: Vec<String>,
     in_flight: Vec<InFlight>,
     panic: Option<PanicRecord>,
+    /// Where it was when it crashed, or fell silent.
+    pub(crate) trace: Option<Trace>,
 }
 
 /// Why an instance really ended.
@@ -111,6 +130,7 @@ impl Remains {
             pid: process.pid,
             at: now,
             is_ended_by_us: notes.is_ended_by_us,
+            is_told_to_end: notes.is_told_to_end,
             is_oom: false,
             silent: None,
             rss_bytes: if measured > 0 { measured } else { peak_bytes },
@@ -124,7 +144,16 @@ impl Remains {
                 .unwrap_or_default(),
             in_flight: in_flight(&process.recorder.in_flight(now.as_millis())),
             panic: process.recorder.panic(),
+            trace: notes
+                .trace()
+                .cloned()
+                .or_else(|| Trace::of_crash(&process.recorder)),
         }
+    }
+
+    /// The request that had the thread.
+    pub(crate) fn running(&self) -> Option<&InFlight> {
+        self.in_flight.iter().find(|request| request.running)
     }
 
     /// The kernel has killed it: its peak says more than the last reading.
@@ -140,6 +169,7 @@ impl Remains {
         }
         match status {
             Some(ExitStatus::Signal { signal, .. }) => match signals::Signal::from_raw(signal) {
+                Some(signals::Signal::Term) if self.is_told_to_end => Cause::Told(reason),
                 Some(signals::Signal::Kill) if self.is_oom => Cause::OomKill,
                 Some(signals::Signal::Abrt) if self.allocation_failed() => Cause::OomAbort,
                 Some(signals::Signal::Abrt) if self.panicked(status).is_some() => Cause::Panic,
@@ -188,15 +218,15 @@ impl Cause {
 
 /// The report of a death, from the supervisor's and what was left behind; `None` for any other
 /// report. `time` is the contract's time of day.
-pub(crate) fn assemble(report: &Report, remains: Remains, time: String) -> Option<Exit> {
+pub(crate) fn assemble(report: &Report, remains: &Remains, time: String) -> Option<Exit> {
     let Report::Died {
         instance,
         role,
         generation,
         reason,
         status,
-        detail,
         uptime,
+        ..
     } = report
     else {
         return None;
@@ -222,9 +252,9 @@ pub(crate) fn assemble(report: &Report, remains: Remains, time: String) -> Optio
         exit_code,
         signal,
         panic,
-        stack: Vec::new(),
-        in_flight: remains.in_flight,
-        stderr: remains.stderr,
+        stack: remains.trace.as_ref().map(Trace::lines).unwrap_or_default(),
+        in_flight: remains.in_flight.clone(),
+        stderr: remains.stderr.clone(),
         rss_bytes: remains.rss_bytes,
         uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
         requests_cut: remains.requests_cut,
@@ -232,37 +262,34 @@ pub(crate) fn assemble(report: &Report, remains: Remains, time: String) -> Optio
         time,
         summary: String::new(),
         evidence: if *reason == Reason::Hang {
-            remains.evidence
+            remains.evidence.clone()
         } else {
             Vec::new()
         },
     };
-    exit.summary = summary(
-        &exit,
-        cause,
-        *reason,
-        *status,
-        remains.silent,
-        detail.as_deref(),
-    );
+    exit.summary = summary(&exit, cause, report, remains);
     Some(exit)
 }
 
 /// One line for a person: why, how that is known, and what it has cost.
-fn summary(
-    exit: &Exit,
-    cause: Cause,
-    reason: Reason,
-    status: Option<ExitStatus>,
-    silent: Option<Duration>,
-    detail: Option<&str>,
-) -> String {
+fn summary(exit: &Exit, cause: Cause, report: &Report, remains: &Remains) -> String {
+    let Report::Died {
+        reason,
+        status,
+        detail,
+        ..
+    } = report
+    else {
+        return String::new();
+    };
+    let (reason, status, detail) = (*reason, *status, detail.as_deref());
     let mut text = cause.as_str().to_owned();
     match cause {
         Cause::OomKill => text.push_str(", killed by the kernel for want of memory"),
         Cause::OomAbort => text.push_str(", an allocation failed"),
         Cause::Told(Reason::Hang) => {
-            if let Some(silent) = silent {
+            let recovered = status == Some(ExitStatus::Code(0));
+            if let Some(silent) = remains.silent.filter(|_| !recovered) {
                 let _ = write!(text, ", silent for {:.1}s", silent.as_secs_f64());
             }
             if evidence::is_stopped(&exit.evidence) {
@@ -279,13 +306,15 @@ fn summary(
         text.push_str(": ");
         text.push_str(panic);
     }
-    // The supervisor's detail is the status again where nobody has said more.
+    // The supervisor's detail is the status or the silence again where nobody has said more.
+    let detail = detail.filter(|_| reason != Reason::Hang);
     if let Some(detail) = detail.filter(|detail| status.is_none_or(|s| s.to_string() != **detail)) {
         text.push_str(": ");
         text.push_str(detail);
     }
-    if let Some(request) = exit.in_flight.iter().find(|request| request.running) {
-        let _ = write!(text, "; at {}", named(request));
+    if let Some(place) = Trace::describe(remains.trace.as_ref(), remains.running()) {
+        text.push_str("; ");
+        text.push_str(&place);
     }
     if exit.requests_cut > 0 || exit.connections_cut > 0 {
         let count = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
@@ -314,10 +343,6 @@ fn panic_text(panic: &PanicRecord) -> String {
         .collect::<Vec<_>>()
         .join(" ");
     format!("{message}, {}", panic.location)
-}
-
-fn named(request: &InFlight) -> String {
-    format!("{} {}", request.method, request.path)
 }
 
 fn signal_name(raw: i32) -> String {

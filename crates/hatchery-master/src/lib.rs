@@ -17,7 +17,7 @@
 //! | `control`, `requests`, `status` | the control socket and its verbs |
 //! | `upgrade`, `state`, `restore` | the master's replacement of its own image, and what it leaves to the next |
 //! | `events`, `feeds` | what has happened, and who is told |
-//! | `exits`, `reports`, `evidence`, `oom` | why each process died, and where that is kept |
+//! | `exits`, `reports`, `evidence`, `trace`, `oom` | why each process died, and where that is kept |
 //! | `run_dir`, `registry` | who runs where |
 
 mod adoption;
@@ -53,6 +53,7 @@ mod spares;
 mod state;
 mod status;
 mod token;
+mod trace;
 mod upgrade;
 mod upkeep;
 

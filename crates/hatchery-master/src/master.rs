@@ -40,6 +40,7 @@ use crate::requests::Asker;
 use crate::run_dir::RunDir;
 use crate::sink::Sink;
 use crate::token::Token;
+use crate::trace::Unnamed;
 use crate::upkeep::Upkeep;
 
 /// How long the last lines of output may take to be written when the master ends.
@@ -110,6 +111,8 @@ pub(crate) struct Master {
     pub(crate) reports: Reports,
     /// What dead processes have left behind, until the supervisor has said why they died.
     pub(crate) remains: Remaining,
+    /// Reports whose stacks wait for their names.
+    pub(crate) unnamed: BTreeMap<InstanceId, Unnamed>,
     pub(crate) oom: OomWatch,
 
     pub(crate) control: Control,
@@ -213,6 +216,7 @@ impl Master {
             events: Events::default(),
             reports: Reports::open(run_dir.exits_file(), Losses::default()),
             remains: Remaining::new(),
+            unnamed: BTreeMap::new(),
             oom: OomWatch::new(now),
             handovers: Handovers::default(),
             control,

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use hatchery_ipc::child::{ToChild, Welcome};
-use hatchery_ipc::exits::Exit;
 use hatchery_supervisor::{
     Action, Event, Generation, InstanceId, Phase, Report, Role, Signal, Slot, State,
 };
@@ -16,8 +15,6 @@ use hatchery_sys::spawn::Program;
 use hatchery_sys::{process, signals};
 
 use crate::check::{Check, Purpose, Question};
-use crate::events;
-use crate::exits;
 use crate::journal::{self, Level};
 use crate::lines::Tail;
 use crate::master::Master;
@@ -264,7 +261,7 @@ impl Master {
                 ..
             }
         ) {
-            let exit = self.exit_of(report);
+            let exit = self.report_death(report);
             let (level, event) = journal::describe(report, pid, exit.as_ref());
             self.announce(level, event);
             if let Some(exit) = exit {
@@ -283,15 +280,6 @@ impl Master {
         if let Report::Phase { from, to } = report {
             self.phase_changed(*from, *to);
         }
-    }
-
-    /// The report of a death; `None` for any other report.
-    fn exit_of(&mut self, report: &Report) -> Option<Exit> {
-        let Report::Died { instance, .. } = report else {
-            return None;
-        };
-        let remains = self.remains.remove(instance).unwrap_or_default();
-        exits::assemble(report, remains, events::now())
     }
 
     /// Remembers why a place of the pool is empty, for `status`, until it is filled.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hatchery_ipc::child::{self, ToChild, ToMaster, Welcome};
 use hatchery_ipc::environment as env;
+use hatchery_ipc::exits::InFlight;
 use hatchery_supervisor::{Generation, InstanceId, Role, Time};
 use hatchery_sys::inherit::Inherited;
 use hatchery_sys::packet;
@@ -15,7 +16,7 @@ use hatchery_sys::recorder::Recorder;
 use hatchery_sys::spawn::{Child, Spawn};
 use serde::{Deserialize, Serialize};
 
-use crate::exits::Notes;
+use crate::exits::{Notes, in_flight};
 use crate::lines::{Lines, Tail};
 use crate::release::{Release, nonblocking_pipe};
 use crate::state::{Bag, Fd};
@@ -311,6 +312,12 @@ impl Process {
             notes: saved.notes,
             ticks: saved.ticks,
         })
+    }
+
+    /// The request that has a thread, or had it at the end.
+    pub(crate) fn running(&self, now: Time) -> Option<InFlight> {
+        let all = in_flight(&self.recorder.in_flight(now.as_millis()));
+        all.into_iter().find(|request| request.running)
     }
 
     /// Sends a message without waiting. A child that does not read its messages has a full socket;

@@ -52,6 +52,15 @@ impl Reports {
         self.is_dirty = true;
     }
 
+    /// Puts a report that says more in the place of the one before.
+    pub(crate) fn replace(&mut self, exit: Exit) {
+        let is_it = |old: &&mut Rc<Exit>| old.instance == exit.instance && old.time == exit.time;
+        if let Some(old) = self.kept.iter_mut().rev().find(is_it) {
+            *old = Rc::new(exit);
+            self.is_dirty = true;
+        }
+    }
+
     /// All of them, newest last.
     pub(crate) fn kept(&self) -> VecDeque<Rc<Exit>> {
         self.kept.clone()

@@ -76,6 +76,8 @@ impl Master {
             reports,
             // Empty between two turns of the loop.
             remains: _,
+            // They stay addresses.
+            unnamed: _,
             oom,
             handovers,
             control,
@@ -292,6 +294,7 @@ fn assemble(
         events: body.events,
         reports: Reports::open(run_dir.exits_file(), body.losses),
         remains: Remaining::new(),
+        unnamed: BTreeMap::new(),
         oom: OomWatch::restore(body.oom),
         handovers: body.handovers,
         control: Control::restore(body.control, inherited)?,

@@ -33,7 +33,7 @@ fn died(reason: Reason, status: Option<ExitStatus>, detail: Option<&str>) -> Rep
     }
 }
 
-fn report(reason: Reason, status: Option<ExitStatus>, remains: Remains) -> Exit {
+fn report(reason: Reason, status: Option<ExitStatus>, remains: &Remains) -> Exit {
     assemble(&died(reason, status, None), remains, String::new()).unwrap()
 }
 
@@ -75,7 +75,14 @@ fn said(line: &str) -> Remains {
 fn what_really_ended_it_is_found_out() {
     let none = Remains::default;
     let allocation = || said("memory allocation of 4096 bytes failed");
-    let table: [(Reason, Option<ExitStatus>, Remains, &str); 20] = [
+    let told = || Remains {
+        is_told_to_end: true,
+        ..Remains::default()
+    };
+    let table: [(Reason, Option<ExitStatus>, Remains, &str); 23] = [
+        (Reason::Scale, signal(15), told(), "scale"),
+        (Reason::Scale, signal(15), none(), "signal"),
+        (Reason::Scale, SEGV, told(), "signal"),
         (Reason::Signal, KILL, none(), "signal"),
         (Reason::Signal, KILL, oom_killed(), "oom"),
         (Reason::Signal, SEGV, oom_killed(), "signal"),
@@ -106,18 +113,18 @@ fn what_really_ended_it_is_found_out() {
         (Reason::Boot, None, none(), "boot"),
     ];
     for (reason, status, remains, word) in table {
-        let exit = report(reason, status, remains);
+        let exit = report(reason, status, &remains);
         assert_eq!(exit.reason, word, "{reason:?} {status:?}: {}", exit.summary);
     }
 }
 
 #[test]
 fn the_panic_that_ended_it_is_told_and_no_other() {
-    let exit = report(Reason::Exit, code(101), panicked(5));
+    let exit = report(Reason::Exit, code(101), &panicked(5));
     let text = "no stock of it, src/orders.rs:12:5";
     assert_eq!(exit.panic.as_deref(), Some(text));
     assert_eq!(exit.summary, format!("panic, exit code 101: {text}"));
-    let exit = report(Reason::Signal, KILL, panicked(5));
+    let exit = report(Reason::Signal, KILL, &panicked(5));
     assert_eq!(exit.panic, None);
 }
 
@@ -137,7 +144,7 @@ fn the_summary_says_why_where_and_what_it_has_cost() {
         in_flight: vec![request(true), request(false)],
         ..Remains::default()
     };
-    let exit = report(Reason::Hang, ABORT, remains);
+    let exit = report(Reason::Hang, ABORT, &remains);
     assert_eq!(
         exit.summary,
         "hang, silent for 10.0s, signal 6 (SIGABRT); at POST /orders; 1 request and 3 connections \
@@ -149,7 +156,7 @@ fn the_summary_says_why_where_and_what_it_has_cost() {
     );
     assert_eq!((exit.slot, exit.uptime_ms), (Some(2), 61_000));
 
-    let exit = report(Reason::Reload, KILL, oom_killed());
+    let exit = report(Reason::Reload, KILL, &oom_killed());
     assert_eq!(
         exit.summary,
         "oom, killed by the kernel for want of memory, signal 9 (SIGKILL), on its way out (reload)"
@@ -157,9 +164,9 @@ fn the_summary_says_why_where_and_what_it_has_cost() {
     assert_eq!(exit.rss_bytes, 5 << 30);
 
     let failed = died(Reason::Boot, code(1), Some("no database"));
-    let exit = assemble(&failed, Remains::default(), String::new()).unwrap();
+    let exit = assemble(&failed, &Remains::default(), String::new()).unwrap();
     assert_eq!(exit.summary, "boot, exit code 1: no database");
     let told_twice = died(Reason::Exit, code(3), Some("exit code 3"));
-    let exit = assemble(&told_twice, Remains::default(), String::new()).unwrap();
+    let exit = assemble(&told_twice, &Remains::default(), String::new()).unwrap();
     assert_eq!(exit.summary, "exit, exit code 3");
 }

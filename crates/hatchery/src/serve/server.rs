@@ -358,6 +358,7 @@ impl Server {
                 .deadline
                 .is_some_and(|deadline| Instant::now() >= deadline) =>
             {
+                self.thread.cut();
                 Some(Ended::Cut(open))
             }
             _ => None,

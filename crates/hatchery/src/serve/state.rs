@@ -29,6 +29,8 @@ pub(super) struct Thread {
     upgraded: AtomicUsize,
     /// Whether responses say that they are the last of their connection.
     closing: AtomicBool,
+    /// The end has come for what is still open: it stays in the counts, for whoever reads them.
+    cut: AtomicBool,
     /// Whether somebody waits in `fell`: most of the time nobody does, and a notification costs.
     watched: AtomicBool,
     fell: Notify,
@@ -45,6 +47,7 @@ impl Thread {
             load: Load::default(),
             upgraded: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
             watched: AtomicBool::new(false),
             fell: Notify::new(),
         })
@@ -78,6 +81,15 @@ impl Thread {
     /// Open connections that were upgraded.
     pub(super) fn upgraded(&self) -> u64 {
         self.upgraded.load(Ordering::Relaxed) as u64
+    }
+
+    /// Nobody waits any longer for what is open.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_closing(&self) -> bool {
@@ -421,6 +433,9 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         let shared = &self.shared;
+        if shared.thread.is_cut() {
+            return;
+        }
         shared.thread.recorder.end(&self.ticket);
         shared.thread.page.in_flight_sub(1);
         shared.thread.load.end();
@@ -458,6 +473,9 @@ impl Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let thread = &self.0.thread;
+        if thread.is_cut() {
+            return;
+        }
         thread.page().connections_sub(1);
         if self.0.upgraded.load(Ordering::Relaxed) {
             thread.upgraded.fetch_sub(1, Ordering::Relaxed);

@@ -6,7 +6,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::crash::{connection, strike};
-use crate::support::{Builder, Pool, Process, Request, SOON, wait_for, wait_until};
+use crate::hang::{hang_by_request, watchful};
+use crate::support::{Builder, Pool, Process, REQUEST_LIMIT, Request, SOON, wait_for, wait_until};
 
 /// All reports, as the command line tells them.
 fn exits(pool: &Pool) -> Vec<Value> {
@@ -19,6 +20,18 @@ fn exit_of(pool: &Pool, pid: u32) -> Value {
     wait_for("its exit report", SOON, || {
         exits(pool).into_iter().find(|exit| exit["pid"] == pid)
     })
+}
+
+/// The paths of the requests in flight, in the report's order.
+fn paths(exit: &Value) -> Vec<&str> {
+    let requests = exit["in_flight"].as_array().unwrap().iter();
+    requests.map(|one| one["path"].as_str().unwrap()).collect()
+}
+
+/// The lines of a field that has several.
+fn lines<'a>(exit: &'a Value, field: &str) -> Vec<&'a str> {
+    let lines = exit[field].as_array().unwrap().iter();
+    lines.map(|line| line.as_str().unwrap()).collect()
 }
 
 #[test]
@@ -85,6 +98,11 @@ fn a_killed_worker_tells_what_it_was_doing_and_said() {
         exit["panic"],
         Value::Null,
         "a caught panic is not why it died"
+    );
+    assert_eq!(paths(&exit), ["/slow"], "{exit:#}");
+    assert_eq!(
+        exit["in_flight"][0]["running"], false,
+        "it sleeps: {exit:#}"
     );
     let stderr = exit["stderr"].to_string();
     assert!(stderr.contains("a panic was asked for"), "{exit:#}");
@@ -178,4 +196,92 @@ fn what_a_drain_cuts_at_its_end_is_counted() {
         "{exit:#}"
     );
     assert_eq!(pool.losses()["by_cause"]["reload"]["requests"], 1);
+}
+
+/// Hangs a worker beside another request of it, and reads the report of its end.
+fn report_of_hang(pool: &Pool, fault: &str) -> Value {
+    let (pid, hung) = hang_by_request(pool, fault);
+    let exit = exit_of(pool, pid);
+    drop(hung);
+    assert_eq!(
+        (&exit["reason"], &exit["pid"]),
+        (&json!("hang"), &json!(pid)),
+        "{exit:#}"
+    );
+    assert_eq!(paths(&exit), [format!("/faults/{fault}")], "{exit:#}");
+    assert_eq!(exit["in_flight"][0]["running"], true, "{exit:#}");
+    assert!(
+        exit["in_flight"][0]["age_ms"].as_u64().unwrap() >= 2000,
+        "{exit:#}"
+    );
+    assert_eq!(exit["requests_cut"], 1, "{exit:#}");
+    let summary = exit["summary"].as_str().unwrap();
+    assert!(summary.contains("silent for"), "{summary}");
+    assert!(
+        summary.contains(&format!("POST /faults/{fault}")),
+        "{summary}"
+    );
+    exit
+}
+
+#[test]
+fn a_stopped_worker_is_known_to_be_stopped() {
+    let pool = watchful().start();
+    let pid = pool.status().worker(1).unwrap().pid;
+    Process::of(pid).unwrap().signal(Signal::STOP);
+    let exit = exit_of(&pool, pid);
+    let summary = exit["summary"].as_str().unwrap();
+    assert!(
+        summary.contains("stopped by a signal from outside"),
+        "{exit:#}"
+    );
+    assert!(
+        lines(&exit, "evidence")
+            .iter()
+            .all(|line| line.contains("is stopped"))
+    );
+}
+
+#[test]
+fn an_allocation_that_fails_is_want_of_memory() {
+    let pool = Pool::start();
+    let (pid, mut connection) = connection(&pool);
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
+    let limit = rustix::process::Rlimit {
+        current: Some(1 << 30),
+        maximum: Some(1 << 30),
+    };
+    rustix::process::prlimit(process, rustix::process::Resource::As, limit).unwrap();
+    let leak = Request::post("/faults/leak?mb=1500", "");
+    connection.request(&leak, REQUEST_LIMIT).unwrap_err();
+    let exit = exit_of(&pool, pid);
+    assert_eq!(
+        (&exit["reason"], &exit["signal"]),
+        (&json!("oom"), &json!("SIGABRT")),
+        "{exit:#}"
+    );
+    assert_eq!(paths(&exit), ["/faults/leak"]);
+    assert!(
+        exit["summary"]
+            .as_str()
+            .unwrap()
+            .contains("an allocation failed"),
+        "{exit:#}"
+    );
+    pool.wait_whole(SOON);
+}
+
+#[test]
+fn a_hung_worker_names_the_request_and_what_its_thread_did() {
+    let pool = watchful().start();
+    let exit = report_of_hang(&pool, "spin");
+    let evidence = lines(&exit, "evidence");
+    assert!(evidence[0].contains("runs"), "{exit:#}");
+    pool.wait_whole(SOON);
+    let exit = report_of_hang(&pool, "block");
+    let evidence = lines(&exit, "evidence");
+    assert!(
+        evidence.iter().any(|line| line.contains("sleeps")),
+        "{exit:#}"
+    );
 }

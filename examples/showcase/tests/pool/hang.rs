@@ -15,7 +15,7 @@ const ABORT_GRACE: Duration = Duration::from_millis(500);
 /// What a busy machine may add to a limit.
 const SLACK: Duration = Duration::from_secs(2);
 
-fn watchful() -> Builder {
+pub(crate) fn watchful() -> Builder {
     Builder::new()
         .set("cluster.heartbeat_interval", "100ms")
         .set("cluster.suspect_after", "500ms")
@@ -70,7 +70,7 @@ fn is_found_and_replaced(builder: Builder, hang: impl FnOnce(&Pool) -> (u32, Opt
 }
 
 /// Sends a request that hangs the worker, which must not see the connection end before.
-fn hang_by_request(pool: &Pool, fault: &str) -> (u32, Option<Connection>) {
+pub(crate) fn hang_by_request(pool: &Pool, fault: &str) -> (u32, Option<Connection>) {
     let (pid, mut connection) = connection(pool);
     let request = Request::post(format!("/faults/{fault}"), "");
     connection.send(&request).unwrap();
