@@ -310,3 +310,20 @@ fn orphans_go_when_nobody_comes() {
     pool.launch(&[]);
     pool.wait_started();
 }
+
+#[test]
+fn orphans_find_the_next_image_of_their_new_master() {
+    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let (busy, mut slow) = connection(&pool);
+    slow.send(&Request::get("/slow?ms=6000")).unwrap();
+    kill_master(&mut pool);
+    pool.launch(&[]);
+    pool.wait_started();
+    let is_there = |status: &Status| status.orphans.iter().any(|orphan| orphan.pid == busy);
+    pool.wait_status("it drains", SOON, is_there);
+    pool.cli_ok(&["upgrade"]);
+    pool.wait_status("it has reported again", SOON, is_there);
+    assert_eq!(slow.receive(REQUEST_LIMIT).unwrap().status, 200);
+    pool.wait_status("all are gone", SOON, |status| status.orphans.is_empty());
+    pool.wait_whole(SOON);
+}
