@@ -94,7 +94,7 @@ impl Request {
         self.header("connection", "close")
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let mut lines = vec![format!("{} {} HTTP/1.1", self.method, self.path)];
         lines.push("host: test".to_owned());
         lines.extend(

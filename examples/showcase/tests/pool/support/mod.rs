@@ -4,6 +4,7 @@
 pub(crate) mod client;
 pub(crate) mod command;
 pub(crate) mod load;
+pub(crate) mod open_loop;
 pub(crate) mod output;
 pub(crate) mod pool;
 pub(crate) mod port;
@@ -16,6 +17,7 @@ pub(crate) mod watch;
 pub(crate) use client::{Connection, FailureKind, Request, Target};
 pub(crate) use command::Ended;
 pub(crate) use load::{Load, Plan};
+pub(crate) use open_loop::{Clients, OpenLoop};
 pub(crate) use pool::{Builder, Pool};
 pub(crate) use port::{free_port, is_free};
 pub(crate) use process::Process;

@@ -1,6 +1,6 @@
 //! `status --json` as the contract has it, over the control socket.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -21,10 +21,11 @@ pub(crate) struct Status {
     pub(crate) workers: Vec<Worker>,
     pub(crate) workers_wanted: u32,
     pub(crate) alarms: Vec<String>,
+    pub(crate) losses: Losses,
+    pub(crate) handovers: Handovers,
     pub(crate) spares: Vec<Spare>,
     /// Of a former master.
     pub(crate) orphans: Vec<Orphan>,
-    pub(crate) handovers: Handovers,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -48,6 +49,19 @@ pub(crate) struct Orphan {
     pub(crate) role: String,
     pub(crate) slot: Option<u32>,
     pub(crate) state: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Losses {
+    pub(crate) requests: u64,
+    pub(crate) connections: u64,
+    pub(crate) by_cause: BTreeMap<String, Cut>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Cut {
+    pub(crate) requests: u64,
+    pub(crate) connections: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
