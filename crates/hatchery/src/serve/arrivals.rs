@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::connection::Detached;
+use super::common::Detached;
 
 /// A connection that is to be served on.
 pub(crate) enum Arrival {

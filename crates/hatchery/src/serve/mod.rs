@@ -7,7 +7,8 @@
 //!
 //! - [`limits`]: the `[http]` table of the configuration.
 //! - [`server`]: the loop: accept, tick, sweep, drain.
-//! - [`connection`], [`sniff`], [`io`]: one connection, from its first byte to its last.
+//! - [`connection`], [`sniff`], [`io`]: one connection, from its first byte to its last; [`common`]:
+//!   what those of a thread share.
 //! - [`service`], [`body`]: one request: counters, panics, `Connection: close`. [`shed`]: which ones
 //!   are refused while memory is short.
 //! - [`arrivals`]: connections that come from another process, or come back.
@@ -15,6 +16,7 @@
 
 mod arrivals;
 mod body;
+mod common;
 mod connection;
 mod io;
 mod limits;
@@ -30,7 +32,7 @@ mod tests;
 mod verdict;
 
 pub(crate) use arrivals::{Arrival, Arrivals};
-pub(crate) use connection::{Detached, Heir};
+pub(crate) use common::{Detached, Heir};
 pub(crate) use limits::Limits;
 pub(crate) use listener::Socket;
 pub(crate) use server::{Ended, Order, Server, Setup};

@@ -16,7 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Limits;
 use super::arrivals::{Arrival, Arrivals};
-use super::connection::{Common, Heir};
+use super::common::{Common, Heir};
 use super::listener::{Listener, Waiting};
 use super::shed::Shedder;
 use super::state::Thread;

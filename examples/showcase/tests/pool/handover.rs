@@ -123,6 +123,42 @@ fn a_worker_that_leaves_by_itself_hands_over_too() {
 }
 
 #[test]
+fn who_loses_the_successor_gets_another() {
+    let pool = Builder::new()
+        .set("cluster.workers", 2)
+        .set("cluster.drain_timeout", "60s")
+        .start();
+    let old = pool.status();
+    let mut connections = connections_to_each(&pool, 1);
+    for (_, connection) in &mut connections {
+        connection.send(&Request::get("/slow?ms=4000")).unwrap();
+    }
+    pool.wait_status("all are busy", SOON, |status| {
+        status.workers.iter().all(|worker| worker.in_flight == 1)
+    });
+    // The old workers drain with their requests, and their successors die.
+    pool.cli_ok(&["reload"]);
+    let heirs = pool.status();
+    for worker in heirs.ready() {
+        Process::of(worker.pid).unwrap().signal(Signal::KILL);
+    }
+    pool.wait_status("others serve", SOON, |status| {
+        let others = |pid| !heirs.pids().contains(&pid) && !old.pids().contains(&pid);
+        status.ready().filter(|worker| others(worker.pid)).count() == 2
+    });
+    for (_, connection) in &mut connections {
+        let answer = connection.receive(REQUEST_LIMIT).unwrap();
+        assert!(!answer.closes(), "{answer:?}");
+        let answer = connection.request(&Request::get("/whoami"), REQUEST_LIMIT);
+        let answer = answer.unwrap();
+        let pid = answer.json()["pid"].as_u64().unwrap();
+        let pid = u32::try_from(pid).unwrap();
+        assert!(!heirs.pids().contains(&pid), "{pid} of {heirs:?}");
+        assert!(!answer.closes());
+    }
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order_through_reloads() {
     const DEPTH: usize = 8;
     let _alone = alone();

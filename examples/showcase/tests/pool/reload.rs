@@ -9,7 +9,7 @@ use crate::crash::connections_to_each;
 use crate::support::process::file_identity;
 use crate::support::status::Worker;
 use crate::support::{
-    Builder, Ended, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, alone,
+    Builder, Ended, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, alone, rounds,
     wait_until,
 };
 
@@ -57,15 +57,15 @@ fn reloads_unnoticed(mut pool: Pool, plan: Plan, times: u64) {
 }
 
 #[test]
-fn twenty_reloads_with_a_new_connection_for_each_request() {
+fn many_reloads_with_a_new_connection_for_each_request() {
     let _alone = alone();
-    reloads_unnoticed(Pool::start(), Plan::FRESH, 20);
+    reloads_unnoticed(Pool::start(), Plan::FRESH, rounds(20, 50));
 }
 
 #[test]
-fn twenty_reloads_with_kept_connections() {
+fn many_reloads_with_kept_connections() {
     let _alone = alone();
-    reloads_unnoticed(Pool::start(), Plan::KEEP_ALIVE, 20);
+    reloads_unnoticed(Pool::start(), Plan::KEEP_ALIVE, rounds(20, 50));
 }
 
 #[test]
