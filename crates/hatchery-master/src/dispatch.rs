@@ -40,6 +40,7 @@ impl Master {
             Token::Check => self.read_checks(),
             Token::Orphan(key) => self.read_orphan(key),
             Token::OrphanGone(key) => self.orphan_gone(key),
+            Token::Pressure => self.pressure_fired(event),
         }
     }
 
@@ -119,6 +120,7 @@ impl Master {
         self.examine(&process, status, peak_bytes);
         self.adoptions.forget(id);
         self.book_handovers(&process);
+        self.gauge.forget(&process.page);
         if self.is_of_interest(&process) {
             self.failed_tail = process.stderr.tail.clone();
         }

@@ -6,6 +6,7 @@ use hatchery_supervisor::{Alarm, ExitStatus, Generation, InstanceId, Reason, Rep
 use hatchery_sys::signals::Signal;
 
 use crate::events::{event, now};
+use crate::pressure;
 
 /// How urgent a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,10 +270,9 @@ pub(crate) fn alarm_text(alarm: &Alarm) -> String {
 
 fn pressure_text(from: u8, to: u8, why: &str) -> (Level, String) {
     let level = if to > from { Level::Warn } else { Level::Info };
-    (
-        level,
-        format!("memory pressure: level {from} -> {to}: {why}"),
-    )
+    let effect = pressure::effect(to);
+    let text = format!("memory pressure: level {from} -> {to}: {why}; {effect}");
+    (level, text)
 }
 
 fn no_room_text(available_bytes: u64, needed_bytes: u64) -> String {

@@ -39,6 +39,7 @@ mod master;
 mod oom;
 mod orphans;
 mod perform;
+mod pressure;
 mod process;
 pub mod registry;
 mod release;

@@ -32,6 +32,7 @@ use crate::lines::Tail;
 use crate::listeners::{Found, Listeners};
 use crate::oom::OomWatch;
 use crate::orphans::{self, Early, Keeping, Orphans};
+use crate::pressure::Gauge;
 use crate::process::{Process, Template};
 use crate::registry;
 use crate::release::{Release, with_tail};
@@ -123,6 +124,7 @@ pub(crate) struct Master {
     pub(crate) stop_requests: u32,
 
     pub(crate) upkeep: Upkeep,
+    pub(crate) gauge: Gauge,
     pub(crate) registry: Option<registry::Entry>,
     /// The stop under way is the first half of a `restart`.
     pub(crate) restart_after_stop: bool,
@@ -174,6 +176,7 @@ impl Master {
         })?;
         let release = Release::new(program, &launch.config, launch.settings.clone())
             .context(ErrorCode::System, system("the configuration"))?;
+        let gauge = Gauge::new(&epoll, 0);
         let now = Time::from_millis(clock::monotonic_ms());
         let seed = now.as_millis() ^ u64::from(std::process::id()) << 32;
         let template = Template::new(
@@ -225,6 +228,7 @@ impl Master {
             next_request: 1,
             stop_requests: 0,
             upkeep: Upkeep::new(now),
+            gauge,
             registry: None,
             restart_after_stop: false,
             finished: None,

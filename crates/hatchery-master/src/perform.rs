@@ -35,8 +35,7 @@ impl Master {
                 } => {
                     self.spawn(instance, role, generation);
                 }
-                // Nobody tells readings yet.
-                Action::Pressure { .. } => {}
+                Action::Pressure { .. } => self.tell_pressure(),
                 Action::Assign { instance, slot } => self.assign(instance, slot),
                 Action::ServerDidReady { instance } => {
                     self.tell_child(instance, &ToChild::ServerDidReady);
@@ -137,7 +136,7 @@ impl Master {
         Ok(pid)
     }
 
-    fn tell_child(&mut self, id: InstanceId, message: &ToChild) -> bool {
+    pub(crate) fn tell_child(&mut self, id: InstanceId, message: &ToChild) -> bool {
         let Some(process) = self.processes.get(&id) else {
             return false;
         };
@@ -277,6 +276,15 @@ impl Master {
             self.inquire(*instance);
         }
         self.keep_setback(report);
+        if let Report::Moved {
+            instance,
+            to: State::Ready,
+            ..
+        } = report
+            && self.supervisor.pressure().0 > 0
+        {
+            self.tell_pressure_to(*instance);
+        }
         if let Report::Phase { from, to } = report {
             self.phase_changed(*from, *to);
         }

@@ -26,6 +26,7 @@ use crate::listeners::Listeners;
 use crate::master::{Master, SIGNALS};
 use crate::oom::OomWatch;
 use crate::orphans::{Keeping, Orphans};
+use crate::pressure::Gauge;
 use crate::process::{Process, Template};
 use crate::registry;
 use crate::release::Release;
@@ -86,6 +87,7 @@ impl Master {
             next_request,
             stop_requests,
             upkeep,
+            gauge,
             registry,
             restart_after_stop,
             finished: _,
@@ -127,6 +129,7 @@ impl Master {
             next_request: *next_request,
             stop_requests: *stop_requests,
             upkeep: upkeep.clone(),
+            refused: gauge.refused,
             registry: registry.as_ref().map(registry::Entry::save),
             restart_after_stop: *restart_after_stop,
             run_dir: run_dir.save(bag),
@@ -265,6 +268,7 @@ fn assemble(
         launch.title.clone(),
         run_dir.control_socket(),
     );
+    let gauge = Gauge::new(&surroundings.epoll, body.refused);
     Ok(Master {
         announcer: Announcer::restore(body.announcer, inherited)?,
         supervisor: understood.supervisor,
@@ -305,6 +309,7 @@ fn assemble(
         next_request: body.next_request,
         stop_requests: body.stop_requests,
         upkeep: body.upkeep,
+        gauge,
         registry: body.registry.map(registry::Entry::restore),
         restart_after_stop: body.restart_after_stop,
         finished: None,

@@ -170,6 +170,9 @@ pub(crate) struct Body {
     pub(crate) next_request: u64,
     pub(crate) stop_requests: u32,
     pub(crate) upkeep: Upkeep,
+    /// Of the [gauge](crate::pressure::Gauge): requests that processes had refused that are gone.
+    #[serde(default)]
+    pub(crate) refused: u64,
     pub(crate) registry: Option<SavedEntry>,
     pub(crate) restart_after_stop: bool,
     pub(crate) run_dir: SavedRunDir,

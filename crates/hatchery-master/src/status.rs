@@ -1,6 +1,6 @@
 //! The answer to `status`, from the supervisor's view, the stats pages and `/proc`.
 
-use hatchery_ipc::status::{Agent, Master as MasterStatus, Pressure, Status, Worker};
+use hatchery_ipc::status::{Agent, Master as MasterStatus, Status, Worker};
 use hatchery_supervisor::{Instance, Role, Slot, State};
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::proc;
@@ -50,8 +50,8 @@ impl Master {
             alarms: self.alarms(),
             losses: self.reports.losses(),
             handovers: self.handover_totals(),
-            pressure: Pressure::default(),
             orphans: self.orphans.status(),
+            pressure: self.pressure(),
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum Token {
     Orphan(u64),
     /// Its end.
     OrphanGone(u64),
+    /// Memory has become short.
+    Pressure,
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -45,6 +47,7 @@ impl Token {
             Self::Check => (7, 0),
             Self::Orphan(key) => (8, key),
             Self::OrphanGone(key) => (9, key),
+            Self::Pressure => (12, 0),
         };
         kind << KIND_SHIFT | (value & VALUE_MASK)
     }
@@ -63,6 +66,7 @@ impl Token {
             7 => Self::Check,
             8 => Self::Orphan(value),
             9 => Self::OrphanGone(value),
+            12 => Self::Pressure,
             _ => return None,
         })
     }
@@ -86,6 +90,7 @@ mod tests {
             Token::Check,
             Token::Orphan(3),
             Token::OrphanGone(4),
+            Token::Pressure,
         ] {
             assert_eq!(Token::from_u64(token.to_u64()), Some(token));
         }

@@ -98,6 +98,7 @@ impl Master {
             let settings = current.map_or(&self.launch.settings, |release| &release.settings);
             self.upkeep.memory_at = now + settings.cluster.memory_interval;
             self.read_memory();
+            self.read_pressure(false);
         }
         if now >= self.upkeep.listeners_at {
             self.upkeep.listeners_at = now + LISTENERS_INTERVAL;

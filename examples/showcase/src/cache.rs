@@ -1,6 +1,5 @@
 //! A cache that is given up when memory becomes short: what `memory_pressure()` is for. Its routes
 //! are there with the faults.
-#![allow(clippy::unused_async, reason = "a handler is an async function")]
 
 use std::sync::{Mutex, PoisonError};
 
@@ -16,9 +15,12 @@ const CACHE_MB_MAX: usize = 1024;
 /// What one worker has cached; here, only ballast.
 static CACHED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-/// `GET /cache` tells what is in it, `POST /cache?mb=N` puts more into it.
+/// `GET /cache` tells what is in it, `POST /cache?mb=N` puts more into it while memory is not
+/// short.
 pub(crate) fn routes(app: &Application) -> Router {
     let pressure = app.memory_pressure();
+    let filled = app.clone();
+    let fill = async move |Query(asked): Query<Fill>| fill(&filled, &asked);
     let look = async move || {
         let level = pressure.level();
         Json(Cache {
@@ -55,12 +57,15 @@ struct Fill {
     mb: usize,
 }
 
-async fn fill(Query(Fill { mb }): Query<Fill>) -> StatusCode {
-    if held_mb() + mb > CACHE_MB_MAX {
+fn fill(app: &Application, Fill { mb }: &Fill) -> StatusCode {
+    if app.memory_pressure().level() >= PressureLevel::Trim {
+        return StatusCode::INSUFFICIENT_STORAGE;
+    }
+    if held_mb().saturating_add(*mb) > CACHE_MB_MAX {
         return StatusCode::BAD_REQUEST;
     }
     // Not zeros: those come from the kernel untouched and count for nothing.
-    let blocks = (0..mb).map(|_| vec![0x5a; 1 << 20]);
+    let blocks = (0..*mb).map(|_| vec![0x5a; 1 << 20]);
     let mut cached = CACHED.lock().unwrap_or_else(PoisonError::into_inner);
     cached.extend(blocks);
     StatusCode::NO_CONTENT

@@ -82,6 +82,10 @@ pub struct Cluster {
     /// low: an alarm, and its successor is left alone until it is as old.
     #[serde(with = "units::duration")]
     pub memory_fresh: Duration,
+    /// A level of memory pressure is left after so long below it, and at level 3 so long passes
+    /// from one worker that is recycled to the next.
+    #[serde(with = "units::duration")]
+    pub pressure_calm: Duration,
     /// Between SIGABRT and SIGKILL of a hung instance; zero: SIGKILL follows at once.
     #[serde(with = "units::duration")]
     pub abort_grace: Duration,
@@ -126,6 +130,7 @@ impl Default for Cluster {
             spares: policy.spares,
             memory_interval: Duration::from_secs(5),
             memory_fresh: policy.memory_fresh,
+            pressure_calm: policy.pressure_calm,
             abort_grace: policy.abort_grace,
             backoff_initial: policy.backoff_initial,
             backoff_max: policy.backoff_max,
@@ -191,6 +196,7 @@ impl Settings {
             memory_soft: cluster.memory_soft,
             memory_hard: cluster.memory_hard_bytes(),
             memory_fresh: cluster.memory_fresh,
+            pressure_calm: cluster.pressure_calm,
             drain_timeout: cluster.drain_timeout,
             min_ready: cluster.min_ready,
             surge_percent: cluster.surge.percent(workers),

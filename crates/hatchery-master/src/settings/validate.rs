@@ -131,6 +131,7 @@ impl Problems {
             ("cluster.min_ready", cluster.min_ready, Duration::ZERO),
             ("cluster.orphan_grace", cluster.orphan_grace, Duration::ZERO),
             ("cluster.memory_fresh", cluster.memory_fresh, Duration::ZERO),
+            ("cluster.pressure_calm", cluster.pressure_calm, INTERVAL_MIN),
             ("cluster.abort_grace", cluster.abort_grace, Duration::ZERO),
         ] {
             if duration < least {

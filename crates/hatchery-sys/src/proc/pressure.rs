@@ -107,6 +107,10 @@ impl Sensor {
     pub fn trigger(&self) -> io::Result<Trigger> {
         let file = self.stall.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         let mut file = std::fs::File::options().read(true).write(true).open(file)?;
+        // The kernel's files have no length; one that has is a copy, which a write would spoil.
+        if file.metadata()?.len() > 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         // In one write: the kernel takes each for a trigger of its own.
         if file.write(TRIGGER)? != TRIGGER.len() {
             return Err(io::ErrorKind::WriteZero.into());

@@ -24,6 +24,7 @@ mod listen;
 mod master;
 mod memory;
 mod orphans;
+mod pressure;
 mod releases;
 mod reload;
 mod scale;

@@ -160,6 +160,27 @@ fn the_only_worker_dies_and_a_spare_serves_at_once() {
 }
 
 #[test]
+fn a_spare_takes_a_slot_from_a_new_image_of_the_master() {
+    let pool = Builder::new()
+        .set("cluster.workers", 2)
+        .set("cluster.spares", 1)
+        .start();
+    let before = wait_spares(&pool, 1);
+    pool.cli_ok(&["upgrade"]);
+    let victim = before.worker(1).unwrap().pid;
+    Process::of(victim).unwrap().signal(Signal::KILL);
+    pool.wait_status("the spare has the slot", SOON, |status| {
+        let heir = status.worker(1).map(|worker| worker.instance);
+        heir == Some(before.spares[0].instance)
+    });
+    // And what is the slot's now stays so in the next image.
+    pool.cli_ok(&["upgrade"]);
+    let after = wait_spares(&pool, 1);
+    assert_eq!(after.worker(1).unwrap().instance, before.spares[0].instance);
+    assert_eq!(pool.ask(&Request::get("/hello")).status, 200);
+}
+
+#[test]
 fn a_spare_takes_the_slot_of_a_hung_worker() {
     let _alone = alone();
     let pool = Builder::new()

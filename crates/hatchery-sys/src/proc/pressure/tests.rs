@@ -157,6 +157,15 @@ fn rubbish_is_no_reading() {
 }
 
 #[test]
+fn a_copy_is_left_alone() {
+    let root = machine(&[("proc/pressure/memory", STALLED)]);
+    let sensor = Sensor::new(root.path());
+    let refused = sensor.trigger().unwrap_err();
+    assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+    assert_eq!(sensor.read().stall.unwrap().some, 1230);
+}
+
+#[test]
 fn this_machine_tells_its_memory() {
     let sensor = Sensor::new(Path::new("/"));
     let machine = sensor.read().machine.unwrap();

@@ -3,6 +3,7 @@
 
 pub(crate) mod client;
 pub(crate) mod command;
+pub(crate) mod group;
 pub(crate) mod load;
 pub(crate) mod open_loop;
 pub(crate) mod output;
@@ -16,6 +17,7 @@ pub(crate) mod watch;
 
 pub(crate) use client::{Connection, FailureKind, Request, Target};
 pub(crate) use command::Ended;
+pub(crate) use group::Group;
 pub(crate) use load::{Load, Plan};
 pub(crate) use open_loop::{Clients, OpenLoop};
 pub(crate) use pool::{Builder, Pool};

@@ -18,10 +18,13 @@ use super::command::{Ended, copy_executable, finish};
 use super::output::Output;
 use super::process::Process;
 use super::status::{Control, Status};
-use super::{REQUEST_LIMIT, SOON, Watch, free_port, wait_for, wait_until};
+use super::{Group, REQUEST_LIMIT, SOON, Watch, free_port, wait_for, wait_until};
 
 /// The binary that the build made; never touched, only copied.
 const BUILT: &str = env!("CARGO_BIN_EXE_showcase");
+
+/// Names the directory whose `proc` and `sys` tell the master how short memory is.
+const PRESSURE_ROOT: &str = "HATCHERY_PRESSURE_ROOT";
 
 /// How long a stopped pool may take until its last process is gone.
 const GONE_LIMIT: Duration = Duration::from_secs(3);
@@ -31,6 +34,7 @@ pub(crate) struct Builder {
     settings: BTreeMap<String, Value>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    group: Option<PathBuf>,
     port: u16,
 }
 
@@ -39,6 +43,7 @@ pub(crate) struct Pool {
     directory: TempDir,
     settings: BTreeMap<String, Value>,
     environment: Vec<(String, String)>,
+    group: Option<PathBuf>,
     port: u16,
     master: Option<Child>,
     output: Output,
@@ -65,6 +70,7 @@ impl Builder {
             settings,
             arguments: Vec::new(),
             environment: Vec::new(),
+            group: None,
             port,
         }
     }
@@ -91,6 +97,12 @@ impl Builder {
         self
     }
 
+    /// Starts the master in a control group, and lets it see the machine's memory.
+    pub(crate) fn group(mut self, group: &Group) -> Self {
+        self.group = Some(group.procs());
+        self.variable(PRESSURE_ROOT, "/")
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
@@ -105,6 +117,7 @@ impl Builder {
             directory,
             settings: self.settings,
             environment: self.environment,
+            group: self.group,
             port: self.port,
             master: None,
             output: Output::default(),
@@ -166,6 +179,11 @@ impl Pool {
     /// The binary on disk, from which this pool was started.
     pub(crate) fn binary(&self) -> PathBuf {
         self.base().join("showcase")
+    }
+
+    /// Where the master reads how short memory is, instead of `/`.
+    pub(crate) fn pressure_root(&self) -> PathBuf {
+        self.base().join("pressure")
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -232,7 +250,17 @@ impl Pool {
 
     /// Starts the master in the foreground.
     pub(crate) fn launch(&mut self, arguments: &[String]) {
-        let command = self.bare_command();
+        let command = match &self.group {
+            None => self.bare_command(),
+            Some(group) => {
+                let mut shell = Command::new("sh");
+                self.clean(&mut shell);
+                let script = r#"echo $$ >"$0" && exec "$@""#;
+                shell.args(["-c", script]).arg(group).arg(self.binary());
+                shell.current_dir(self.base());
+                shell
+            }
+        };
         self.launch_with(command, arguments);
     }
 
@@ -409,6 +437,8 @@ impl Pool {
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("HATCHERY_REGISTRY", &user)
+            // How busy the machine is must not change what a pool does: nothing is read here.
+            .env(PRESSURE_ROOT, self.pressure_root())
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
     }

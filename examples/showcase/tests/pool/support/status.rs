@@ -26,6 +26,7 @@ pub(crate) struct Status {
     pub(crate) spares: Vec<Spare>,
     /// Of a former master.
     pub(crate) orphans: Vec<Orphan>,
+    pub(crate) pressure: Pressure,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -93,6 +94,13 @@ pub(crate) struct Worker {
     pub(crate) connections: u64,
     pub(crate) requests_total: u64,
     pub(crate) heartbeat_age_ms: u64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Pressure {
+    pub(crate) level: u8,
+    pub(crate) reason: String,
+    pub(crate) refused: u64,
 }
 
 impl Status {
