@@ -58,11 +58,12 @@ fn started(script: &'static str) -> Run {
 
 /// Some connections that have been served once.
 fn kept(run: &Run, count: usize) -> Vec<Kept> {
-    let mut clients: Vec<_> = (0..count).map(|_| Kept::connect(run)).collect();
-    for client in &mut clients {
+    let connect = |_| {
+        let mut client = Kept::connect(run);
         assert_eq!(client.ask(), (run.child.pid, false));
-    }
-    clients
+        client
+    };
+    (0..count).map(connect).collect()
 }
 
 /// Makes `heir` the successor of `old`, as the master does.
