@@ -42,6 +42,7 @@ use crate::run_dir::RunDir;
 use crate::sink::Sink;
 use crate::token::Token;
 use crate::trace::Unnamed;
+use crate::upgrade::Successor;
 use crate::upkeep::Upkeep;
 
 /// How long the last lines of output may take to be written when the master ends.
@@ -93,7 +94,7 @@ pub(crate) struct Master {
     /// The generation whose executable a reload wants the master to follow to.
     pub(crate) upgrade_to: Option<Generation>,
     /// The executable that this process becomes as soon as everything wanted now is done.
-    pub(crate) successor: Option<Program>,
+    pub(crate) successor: Option<Successor>,
     /// The last lines of the instance that made the latest reload or start fail.
     pub(crate) failed_tail: Tail,
 
@@ -277,7 +278,7 @@ impl Master {
                 Some(finished) => break finished,
                 None => {}
             }
-            if let Some(program) = self.successor.take() {
+            if let Some(program) = self.due_successor() {
                 self.become_successor(&program);
                 continue;
             }
@@ -340,6 +341,9 @@ impl Master {
             .filter_map(|process| process.notes.next_look())
         {
             next = next.min(at);
+        }
+        if let Some(successor) = &self.successor {
+            next = next.min(successor.at_latest);
         }
         if let Some(deadline) = self.adoptions.next_deadline() {
             next = next.min(deadline);

@@ -13,9 +13,10 @@ use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use hatchery_ipc::child;
-use hatchery_supervisor::{Event, State};
+use hatchery_supervisor::{Event, State, Time};
 use hatchery_sys::inherit::{self, Inherited};
 use hatchery_sys::spawn::Program;
 use hatchery_sys::{memfd, process};
@@ -31,6 +32,16 @@ use crate::state::{self, Bag, Head};
 
 /// What a memory file with the state is called, for people.
 const NAME: &str = "hatchery-state";
+
+/// How long an upgrade waits for the names of a stack: nobody else would hear them.
+const NAMES_WAIT: Duration = Duration::from_secs(2);
+
+/// An executable that this process is about to become.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    program: Program,
+    pub(crate) at_latest: Time,
+}
 
 /// What a new image of a master knows by itself.
 #[derive(Debug)]
@@ -188,9 +199,24 @@ impl Master {
     pub(crate) fn state_checked(&mut self, result: Result<Passed, String>) {
         match result {
             // The loop does it when all that is wanted now has been done.
-            Ok(passed) => self.successor = Some(passed.program),
+            Ok(passed) => {
+                self.successor = Some(Successor {
+                    program: passed.program,
+                    at_latest: self.now + NAMES_WAIT,
+                });
+            }
             Err(reason) => self.upgraded(Err(reason)),
         }
+    }
+
+    /// What to become now, if anything.
+    pub(crate) fn due_successor(&mut self) -> Option<Program> {
+        let is_busy = self.checks.iter().any(Check::is_lookup);
+        let now = self.now;
+        let due = self
+            .successor
+            .take_if(|successor| !is_busy || now >= successor.at_latest)?;
+        Some(due.program)
     }
 
     /// Becomes the new image. Returns when that failed.
