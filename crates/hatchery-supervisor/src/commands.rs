@@ -88,6 +88,13 @@ impl Supervisor {
     /// Begins what waits, when nothing is under way.
     pub(crate) fn run_commands(&mut self) {
         while self.reload.is_none() && self.scale.is_none() && self.upgrade.is_none() {
+            let scales = !matches!(
+                self.pending.front(),
+                Some(Pending::Reload(_) | Pending::Upgrade(_))
+            );
+            if scales && self.is_refilling() {
+                return; // those that a scale takes away may be all that serve
+            }
             let Some(pending) = self.pending.pop_front() else {
                 return;
             };

@@ -93,9 +93,13 @@ impl Supervisor {
     pub(crate) fn count_crash(&mut self, slot: Slot, died: InstanceId) {
         self.forgive_failures(slot, died);
         self.back_off(slot);
+        let waits = self.waits(slot);
         let Some(state) = self.slots.get_mut(&slot) else {
             return;
         };
+        if !waits {
+            state.waits_for = None;
+        }
         if state.current.is_some() || state.incoming.is_some() {
             // Its successor was started before it died.
             self.count_restart(slot);

@@ -77,6 +77,12 @@ impl Supervisor {
         self.state_of(former) != State::Exited
     }
 
+    /// Whether some slot's worker went first and nobody has taken its place, nor failed to.
+    pub(crate) fn is_refilling(&self) -> bool {
+        self.wanted_slots()
+            .any(|(_, state)| state.waits_for.is_some())
+    }
+
     fn tell_no_room(&mut self) {
         let (Some(available_bytes), Some(needed_bytes)) =
             (self.pressure.available_bytes, self.room_needed())

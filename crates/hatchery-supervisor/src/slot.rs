@@ -57,7 +57,8 @@ pub(crate) struct SlotState {
     /// The next instance follows one that was recycled for memory.
     #[serde(default)]
     pub(crate) memory_heir: bool,
-    /// The worker that had to go before its successor comes. While it is there the slot is empty.
+    /// The worker that had to go before its successor comes, until that serves. While it is there
+    /// the slot is empty.
     pub(crate) waits_for: Option<InstanceId>,
     /// The alarm about its present worker's leak.
     pub(crate) leak: Option<Alarm>,
@@ -170,6 +171,7 @@ impl Supervisor {
         let old = state.current.replace(new);
         state.flaps = 0;
         state.leak = None;
+        state.waits_for = None;
         self.changes += 1;
         if self.runs(Some(new), self.reload_generation()) {
             self.touch_reload();

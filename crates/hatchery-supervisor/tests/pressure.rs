@@ -257,3 +257,28 @@ fn with_room_or_with_one_worker_the_new_one_starts_first() {
         );
     }
 }
+
+/// The worker that went first may be the only one that a scale down leaves.
+#[test]
+fn a_scale_waits_until_a_slot_that_was_stopped_first_is_served_again() {
+    let mut pool = measured(quiet(2));
+    pool.memory(InstanceId(2), 300 * MIB);
+    read(&mut pool, group(950));
+    assert_eq!(drained(&pool.take()), [InstanceId(2)]);
+    let scale = pool.ask(Command::Scale { workers: 1 });
+    pool.exit(InstanceId(2), ExitStatus::Code(0));
+    let new = InstanceId(4);
+    assert!(pool.answers(scale).is_empty());
+    pool.ready(new);
+    assert_eq!(pool.answers(scale), [Ok("1 worker".to_owned())]);
+    assert_eq!(drained(&pool.take()), [InstanceId(3)]);
+
+    // One that cannot be served does not hold it up for ever.
+    let mut pool = measured(quiet(2));
+    read(&mut pool, group(950));
+    let gone = drained(&pool.take())[0];
+    let scale = pool.ask(Command::ScaleBy { delta: -1 });
+    pool.exit(gone, ExitStatus::Code(0));
+    pool.crash(InstanceId(4));
+    assert_eq!(pool.answers(scale), [Ok("1 worker".to_owned())]);
+}

@@ -152,6 +152,11 @@ impl Simulation {
         if generation != self.promoted {
             self.fail("a spare of another generation than the current one");
         }
+        let reloading =
+            self.told_phase == Phase::Reloading && self.supervisor.phase() == Phase::Reloading;
+        if reloading {
+            self.fail("a spare is started in the middle of a reload");
+        }
         if self.probing {
             self.fail("a spare is started while the crash budget is spent");
         }
@@ -488,7 +493,7 @@ impl Simulation {
         let spares = supervisor.policy().spares as usize;
         let spares_ready = supervisor
             .spares()
-            .filter(|s| s.state == State::Ready)
+            .filter(|s| s.state == State::Ready && s.generation == self.promoted)
             .count();
         if !whole || spares_ready != spares || processes > wanted as usize + spares + 3 {
             let ready = supervisor.ready_workers();
