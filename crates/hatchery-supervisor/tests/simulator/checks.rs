@@ -174,6 +174,8 @@ impl Simulation {
         let mut others = self.processes.values();
         let served = others.any(|other| other.slot() == Some(slot.0) && ready(other));
         let fit = fit && !process.seen.asked;
+        // From now on the slot is served, and filled at once if that ends.
+        self.shortage.stopped_first.remove(&slot.0);
         if let Some(process) = self.processes.get_mut(&id) {
             // While restarts are probes, it is one: it has to prove itself in the slot.
             process.seen.ready_ms = self.now_ms;
