@@ -10,7 +10,8 @@
 //! - each descriptor made here is close-on-exec;
 //! - an interrupted call (`EINTR`) is tried again, with what is left of its time;
 //! - what another process wrote (pages, packets, `/proc`) is checked or treated as plain numbers;
-//! - no function starts a thread or keeps state of its own.
+//! - no function starts a thread, and none keeps state of its own; [`stack`] must: signal handlers
+//!   have no arguments.
 
 pub mod clock;
 pub mod epoll;
@@ -27,6 +28,7 @@ pub mod process;
 pub mod recorder;
 pub mod signals;
 pub mod spawn;
+pub mod stack;
 
 mod cstrings;
 mod mapping;

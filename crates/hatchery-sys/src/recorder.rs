@@ -18,6 +18,7 @@ mod tests;
 
 use std::cmp::Reverse;
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
@@ -248,6 +249,58 @@ impl Recorder {
             time_ms: record.time_ms.load(Relaxed),
             count: record.count.load(Relaxed),
         })
+    }
+
+    /// Says where the executable is in this process's memory: what is added to the addresses in the
+    /// file, and where its code lies.
+    pub(crate) fn set_image(&self, base: usize, text: &Range<usize>) {
+        let image = &self.layout.image;
+        image.base.store(base as u64, Relaxed);
+        image.text_start.store(text.start as u64, Relaxed);
+        image.text_end.store(text.end as u64, Relaxed);
+    }
+
+    /// Puts a stack on record: that of the serving thread `index` in place of its former one, or
+    /// that of a thread that crashes by `signal`, of which the first is kept. `walk`
+    /// passes on address by address, and whether each is a guess.
+    ///
+    /// Signal handlers call this.
+    pub(crate) fn record_stack(
+        &self,
+        index: Option<usize>,
+        signal: i32,
+        name: &[u8],
+        walk: impl FnOnce(&mut dyn FnMut(usize, bool)),
+    ) {
+        let Some(stack) = self.layout.stacks.get(index.unwrap_or(CRASH)) else {
+            return;
+        };
+        let may_write = match index {
+            Some(_) => stack.sequence.begin(),
+            None => stack.sequence.begin_once(),
+        };
+        if !may_write {
+            return;
+        }
+        let length = name.iter().position(|byte| *byte == 0);
+        stack.thread.set(&name[..length.unwrap_or(name.len())]);
+        stack.time_ms.store(monotonic_ms(), Relaxed);
+        stack.signal.store(signal.unsigned_abs(), Relaxed);
+        stack.frames.store(0, Relaxed);
+        let (mut frames, mut guesses) = (0, 0);
+        walk(&mut |address, is_guess| {
+            if let Some(place) = stack.addresses.get(frames) {
+                place.store(address as u64, Relaxed);
+                guesses |= u64::from(is_guess) << frames;
+                frames += 1;
+                // One by one: should the walk itself fault, what it has found is there.
+                stack.guesses.store(guesses, Relaxed);
+                stack
+                    .frames
+                    .store(u32::try_from(frames).unwrap_or(0), Relaxed);
+            }
+        });
+        stack.sequence.end();
     }
 
     /// The stacks on record: that of a crash first, then the serving threads' that were asked.

@@ -114,6 +114,13 @@ impl Sequence {
         took
     }
 
+    /// The same, but only for the first writer of all.
+    pub(super) fn begin_once(&self) -> bool {
+        let took = self.0.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
+        fence(Release);
+        took
+    }
+
     pub(super) fn end(&self) {
         self.0.fetch_add(1, Release);
     }
