@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{Config, ConfigError};
 use crate::runtime::Hook;
-use crate::{Application, BoxError, Package, child, cli};
+use crate::{Application, BoxError, Package, child, cli, symbolise};
 
 /// Makes the router, once in each worker.
 pub(crate) type BuildRouter = Box<dyn FnOnce(&Application) -> Result<Router, BoxError>>;
@@ -121,6 +121,10 @@ impl App {
             if let Pretence::Protocol(version) = *pretence {
                 hatchery_ipc::child::speak_at_most(version);
             }
+        }
+        // Before any code of the application's: it is to be quick, and happens after crashes.
+        if let Some(code) = symbolise::asked() {
+            return code;
         }
         match child::play(self) {
             Ok(code) => code,

@@ -33,6 +33,7 @@ mod pressure;
 mod runtime;
 mod serve;
 mod single;
+mod symbolise;
 
 pub use app::App;
 #[doc(hidden)]

@@ -17,6 +17,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::control::Duty;
 use super::moment::Bells;
+use super::record;
 use super::worker::heed;
 use super::{Child, Hook};
 use crate::complain::complain;
@@ -29,6 +30,7 @@ pub(crate) fn run_agent(
     build: impl FnOnce(&Child) -> Result<Hook, BoxError>,
 ) -> ExitCode {
     let _ = process::set_name(&format!("{:.9} agent", child.app));
+    let _registered = record::begin(&child.recorder);
     let control = Arc::clone(&child.control);
     let (end, ends) = watch::channel(None);
     let duty = AgentDuty {

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hatchery_ipc::child::{Kept, PACKET_MAX, ToChild, ToMaster, decode, encode};
-use hatchery_sys::{packet, process};
+use hatchery_sys::{packet, process, stack};
 
 use super::orphan::Belongings;
 use crate::complain::complain;
@@ -263,7 +263,7 @@ fn follow(message: &ToChild, mut fds: Vec<OwnedFd>, duty: &impl Duty) {
             Some(channel) => duty.inherit(channel),
             None => complain(format_args!("{message:?}: the channel did not come along")),
         },
-        ToChild::Stack => complain(format_args!("nobody here follows {message:?}")),
+        ToChild::Stack => stack::ask(),
         // Followed before.
         ToChild::Keep { .. } => {}
     }

@@ -5,6 +5,7 @@
 //! - [`orphan`]: how it finds the next master when this one dies.
 //! - [`worker`], [`agent`]: the two roles. [`serving`]: the threads that serve in one process.
 //! - [`handover`]: live connections on their way to a worker's successor.
+//! - [`record`]: its panics and stacks.
 //! - [`moment`]: how user code hears of the end, and of the pool's being up.
 
 mod agent;
@@ -14,12 +15,12 @@ mod handover;
 mod moment;
 pub(crate) mod orders;
 mod orphan;
+mod record;
 pub(crate) mod serving;
 #[cfg(test)]
 mod tests;
 mod worker;
 
-use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -57,7 +58,10 @@ pub(crate) fn local_runtime() -> io::Result<LocalRuntime> {
 pub(crate) fn boot<T>(build: impl FnOnce() -> Result<T, BoxError>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(build)) {
         Ok(result) => result.map_err(|error| explain(&*error)),
-        Err(panic) => Err(one_line(&format!("panicked: {}", panic_message(&*panic)))),
+        Err(panic) => Err(one_line(&format!(
+            "panicked: {}",
+            record::panic_message(&*panic)
+        ))),
     }
 }
 
@@ -105,12 +109,6 @@ fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
         cause = error.source();
     }
     text
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
 }
 
 fn one_line(text: &str) -> String {

@@ -12,8 +12,8 @@ use hatchery_sys::page::StatsPage;
 use hatchery_sys::recorder::Recorder;
 use tokio::sync::{mpsc, oneshot};
 
-use super::local_runtime;
 use super::orders::{Orders, QUEUE_MAX};
+use super::{local_runtime, record};
 use crate::complain::complain;
 use crate::pressure::MemoryPressure;
 use crate::serve::{Arrivals, Ended, Limits, Order, Server, Setup};
@@ -102,6 +102,7 @@ fn start_other(setup: Setup) -> io::Result<Other> {
     let (begin, beginning) = oneshot::channel();
     let (end, ending) = oneshot::channel();
     let serve = move || {
+        let _registered = record::register(index);
         let runtime = match local_runtime() {
             Ok(runtime) => runtime,
             Err(error) => {

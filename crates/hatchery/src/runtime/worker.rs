@@ -16,6 +16,7 @@ use super::control::{Control, Duty};
 use super::handover::{give, take};
 use super::moment::Bells;
 use super::orders::Orders;
+use super::record;
 use super::serving::Serving;
 use crate::complain::complain;
 use crate::pressure::PressureLevel;
@@ -28,6 +29,7 @@ pub(crate) fn run_worker(
 ) -> ExitCode {
     // For `top` and the like; `ps` shows the whole title.
     let _ = process::set_name(&name(&child.app, child.slot));
+    let _registered = record::begin(&child.recorder);
     let control = Arc::clone(&child.control);
     let orders = Arc::new(Orders::default());
     let duty = WorkerDuty {

@@ -33,6 +33,8 @@ pub(super) fn build(script: &str, child: &Child) -> Result<(Router, Limits), Box
         .route("/pressure", get(pressure))
         .route("/wait/{ms}", get(wait))
         .route("/block", get(block))
+        .route("/panic", get(panic))
+        .route("/abort", get(abort))
         .with_state(child.moments.clone());
     Ok((router, limits))
 }
@@ -60,6 +62,14 @@ async fn wait(State(moments): State<Moments>, PathOf(ms): PathOf<u64>) -> &'stat
     moments.shutdown.comes().await;
     tokio::time::sleep(Duration::from_millis(ms)).await;
     "after the drain"
+}
+
+async fn panic() {
+    panic!("on\nrecord");
+}
+
+async fn abort() {
+    std::process::abort();
 }
 
 async fn block() -> &'static str {
