@@ -99,6 +99,9 @@ pub enum ToChild {
         /// More of the same list follow in the next message.
         more: bool,
     },
+    /// You are silent: a SEQPACKET socket to another worker rides along, give it the connections
+    /// of which nothing was read. Since version 2.
+    Rescue,
 }
 
 /// A listener that a child holds for the next master.
@@ -121,7 +124,8 @@ impl Versioned for ToChild {
             | Self::Stack
             | Self::Pressure { .. }
             | Self::Serve { .. }
-            | Self::Keep { .. } => 2,
+            | Self::Keep { .. }
+            | Self::Rescue => 2,
         }
     }
 }

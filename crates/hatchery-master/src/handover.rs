@@ -5,7 +5,7 @@
 //! at any time: a worker that drains gets another heir when the first is gone or drains itself, and
 //! a first one as soon as there is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
@@ -27,6 +27,9 @@ use crate::process::Process;
 pub(crate) struct Handovers {
     /// The heir of each worker that drains.
     heirs: BTreeMap<InstanceId, InstanceId>,
+    /// Silent workers that were asked to give away what they have not looked at.
+    #[serde(default)]
+    rescued: BTreeSet<InstanceId>,
     /// The sibling that was chosen last, so that the next one takes the next.
     last: Option<InstanceId>,
     /// Of the processes that are gone.
@@ -61,6 +64,34 @@ impl Master {
         for id in orphaned {
             self.hand_over(id);
         }
+        self.rescue_clients();
+    }
+
+    /// Has every silent worker's control thread, which is not blocked, give away the connections
+    /// that the worker has accepted and not looked at: once a silence, as soon as somebody is there
+    /// who can take them.
+    fn rescue_clients(&mut self) {
+        let silent: BTreeSet<InstanceId> = self
+            .supervisor
+            .instances()
+            .filter(|instance| instance.state == State::Suspect)
+            .map(|instance| instance.id)
+            .collect();
+        self.handovers.rescued.retain(|id| silent.contains(id));
+        for id in silent {
+            if self.handovers.rescued.contains(&id) {
+                continue;
+            }
+            let Some(heir) = self.heir_of(id) else {
+                continue;
+            };
+            self.handovers.rescued.insert(id);
+            self.handovers.last = Some(heir);
+            if let Err(error) = self.connect(id, heir, &ToChild::Rescue) {
+                let text = format!("{id} cannot give its new connections to {heir}: {error}");
+                self.log(Level::Warn, &text);
+            }
+        }
     }
 
     /// Connects a worker that is about to drain, or does already, with its heir. Without one its
@@ -72,19 +103,19 @@ impl Master {
         // Noted even if it fails, so that a child that cannot be told is asked once.
         self.handovers.heirs.insert(old, heir);
         self.handovers.last = Some(heir);
-        if let Err(error) = self.connect(old, heir) {
+        if let Err(error) = self.connect(old, heir, &ToChild::HandOver) {
             let text = format!("{old} cannot hand its connections to {heir}: {error}");
             self.log(Level::Warn, &text);
         }
     }
 
     /// The heir first: an old worker whose channel has no other end would take back what it sends.
-    fn connect(&self, old: InstanceId, heir: InstanceId) -> io::Result<()> {
+    fn connect(&self, old: InstanceId, heir: InstanceId, how: &ToChild) -> io::Result<()> {
         let Some(old) = self.processes.get(&old) else {
             return Ok(());
         };
         let channel = self.open_channel(heir)?;
-        old.tell(&ToChild::HandOver, &[channel.as_fd()])
+        old.tell(how, &[channel.as_fd()])
     }
 
     /// A channel out of which `heir` takes connections: the other end.

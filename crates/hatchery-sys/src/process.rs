@@ -175,6 +175,19 @@ pub fn redirect_to_null(fds: &[RawFd]) -> io::Result<()> {
     Ok(())
 }
 
+/// Another descriptor of what this number stands for, close-on-exec.
+///
+/// For a descriptor whose owner lives on another thread: the caller must see to it that the owner
+/// does not close it meanwhile. If it does, the call fails or duplicates something else.
+pub fn duplicate(raw: RawFd) -> io::Result<OwnedFd> {
+    if raw < 0 {
+        return Err(Errno::BADF.into());
+    }
+    // SAFETY: not -1, and only used for `fcntl`, which reports a number that is not open and touches no memory.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
+    Ok(rustix::io::fcntl_dupfd_cloexec(borrowed, 3)?)
+}
+
 /// Takes possession of a descriptor that was inherited under a known number, and makes it
 /// close-on-exec.
 ///
@@ -257,6 +270,22 @@ fn retry_raw(mut call: impl FnMut() -> i32) -> io::Result<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+
+    #[test]
+    fn a_duplicate_is_of_the_same_file_and_a_closed_number_an_error() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let number = writer.as_raw_fd();
+        let copy = duplicate(number).unwrap();
+        assert_ne!(copy.as_raw_fd(), number);
+        drop(writer);
+        io::PipeWriter::from(copy).write_all(b"x").unwrap();
+        let mut byte = [0];
+        assert_eq!(reader.read(&mut byte).unwrap(), 1);
+        assert_eq!(reader.read(&mut byte).unwrap(), 0, "nobody else holds it");
+        assert!(duplicate(-1).is_err());
+        assert!(duplicate(i32::MAX).is_err());
+    }
 
     #[test]
     fn a_name_is_cut_where_the_kernel_would_but_not_within_a_character() {

@@ -69,6 +69,10 @@ pub(super) trait Duty: Send + 'static {
     fn inherit(&self, channel: OwnedFd) {
         drop(channel);
     }
+    /// Give away the connections that the serving threads have not looked at.
+    fn rescue(&self, channel: OwnedFd) {
+        drop(channel);
+    }
 }
 
 impl Control {
@@ -258,8 +262,9 @@ fn follow(message: &ToChild, mut fds: Vec<OwnedFd>, duty: &impl Duty) {
             }
             duty.serve(slot, fds);
         }
-        ToChild::HandOver | ToChild::Inherit => match fds.pop() {
+        ToChild::HandOver | ToChild::Inherit | ToChild::Rescue => match fds.pop() {
             Some(channel) if *message == ToChild::HandOver => duty.hand_over(channel),
+            Some(channel) if *message == ToChild::Rescue => duty.rescue(channel),
             Some(channel) => duty.inherit(channel),
             None => complain(format_args!("{message:?}: the channel did not come along")),
         },

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use crate::complain::complain;
-use crate::serve::{Arrivals, Heir, Order};
+use crate::serve::{Arrivals, Heir, Order, Unread};
 
 /// Most orders that wait for one thread. There are few: one for each slot that loses its worker.
 pub(super) const QUEUE_MAX: usize = 64;
@@ -18,6 +18,7 @@ pub(super) const QUEUE_MAX: usize = 64;
 pub(crate) struct Orders {
     state: Mutex<State>,
     arrivals: Arc<Arrivals>,
+    unread: Arc<Unread>,
 }
 
 #[derive(Default)]
@@ -85,6 +86,11 @@ impl Orders {
     /// What the serving threads are to serve on.
     pub(super) fn arrivals(&self) -> &Arc<Arrivals> {
         &self.arrivals
+    }
+
+    /// What can be taken from the serving threads.
+    pub(super) fn unread(&self) -> &Arc<Unread> {
+        &self.unread
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

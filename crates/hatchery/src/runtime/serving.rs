@@ -16,7 +16,7 @@ use super::orders::{Orders, QUEUE_MAX};
 use super::{local_runtime, record};
 use crate::complain::complain;
 use crate::pressure::MemoryPressure;
-use crate::serve::{Arrivals, Ended, Limits, Order, Server, Setup};
+use crate::serve::{Ended, Limits, Order, Server, Setup};
 
 /// What all serving threads of a process are made of.
 pub(crate) struct Serving {
@@ -48,13 +48,13 @@ impl Serving {
         let mut others = Vec::new();
         for index in (1..threads).rev() {
             let Some(inbox) = inboxes.pop() else { break };
-            others.push(start_other(self.setup(index, orders.arrivals(), inbox)?)?);
+            others.push(start_other(self.setup(index, orders, inbox)?)?);
         }
         let Some(inbox) = inboxes.pop() else {
             return Err(io::Error::other("no serving thread"));
         };
         let (page, heartbeat) = (Arc::clone(&self.page), self.heartbeat);
-        let server = Server::new(self.setup(0, orders.arrivals(), inbox)?)?;
+        let server = Server::new(self.setup(0, orders, inbox)?)?;
         for other in &mut others {
             (&mut other.beginning).await.map_err(|_| gone())??;
         }
@@ -73,8 +73,8 @@ impl Serving {
     fn setup(
         &self,
         index: usize,
-        arrivals: &Arc<Arrivals>,
-        orders: mpsc::Receiver<Order>,
+        orders: &Orders,
+        inbox: mpsc::Receiver<Order>,
     ) -> io::Result<Setup> {
         let listeners = self
             .listeners
@@ -90,8 +90,9 @@ impl Serving {
             heartbeat: self.heartbeat,
             idle_grace: self.idle_grace,
             pressure: self.pressure.clone(),
-            arrivals: Arc::clone(arrivals),
-            orders,
+            arrivals: Arc::clone(orders.arrivals()),
+            unread: Arc::clone(orders.unread()),
+            orders: inbox,
         })
     }
 }

@@ -168,6 +168,17 @@ impl Duty for WorkerDuty {
         }
     }
 
+    fn rescue(&self, channel: OwnedFd) {
+        let sockets = self.orders.unread().take_away();
+        if sockets.is_empty() {
+            return; // the channel's end tells the other
+        }
+        let (arrivals, page) = (Arc::clone(self.orders.arrivals()), Arc::clone(&self.page));
+        if let Err(error) = give::rescue(channel, sockets, arrivals, page) {
+            complain(format_args!("cannot give connections away: {error}"));
+        }
+    }
+
     fn inherit(&self, channel: OwnedFd) {
         if let Err(error) = take::start(channel, Arc::clone(self.orders.arrivals())) {
             complain(format_args!("cannot take connections over: {error}"));

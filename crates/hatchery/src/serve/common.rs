@@ -23,6 +23,7 @@ use super::listener::{Socket, Stream};
 use super::registry::Registry;
 use super::service;
 use super::state::{Open, Shared, Thread};
+use super::unread::Unread;
 
 /// Bytes read at once where this crate reads itself: a connection's beginning, what is thrown away.
 const SCRATCH_BYTES: usize = 16 * 1024;
@@ -42,6 +43,8 @@ pub(super) struct Common {
     pub(super) http1: http1::Builder,
     pub(super) http2: Option<http2::Builder<Local>>,
     scratch: RefCell<Box<[u8]>>,
+    /// What can be taken from this thread when it hangs.
+    unread: Arc<Unread>,
     /// Where connections go that are taken out of hyper; without one they are closed.
     pub(super) heir: RefCell<Option<Heir>>,
     /// Whether connections go to the heir as soon as they are idle.
@@ -101,7 +104,12 @@ impl fmt::Debug for Common {
 }
 
 impl Common {
-    pub(super) fn new(limits: &Limits, router: Router, thread: Arc<Thread>) -> Self {
+    pub(super) fn new(
+        limits: &Limits,
+        router: Router,
+        thread: Arc<Thread>,
+        unread: Arc<Unread>,
+    ) -> Self {
         Self {
             thread,
             registry: Registry::default(),
@@ -110,6 +118,7 @@ impl Common {
             http1: http1_builder(limits),
             http2: limits.http2.then(|| http2_builder(limits)),
             scratch: RefCell::new(vec![0; SCRATCH_BYTES].into()),
+            unread,
             heir: RefCell::new(None),
             leaving: Cell::new(false),
             alone_ms: Cell::new(0),
@@ -156,8 +165,7 @@ impl Common {
     /// Serves an accepted connection as a task of this thread.
     pub(super) fn serve(self: &Rc<Self>, stream: Stream) {
         let shared = Shared::new(&self.thread);
-        let io = Io::new(stream, Bytes::new(), Open::begin(Arc::clone(&shared)));
-        tokio::task::spawn_local(Connection::new(Rc::clone(self), shared, io));
+        self.drive(shared, stream, Bytes::new());
     }
 
     /// Serves a connection that had another driver, if `is_ours` still says so when all that can
@@ -173,9 +181,17 @@ impl Common {
         }
         let shared = Shared::new(&self.thread);
         shared.begin_copied(detached.ahead.is_empty());
-        let io = Io::new(stream, detached.ahead, Open::begin(Arc::clone(&shared)));
-        tokio::task::spawn_local(Connection::new(Rc::clone(self), shared, io));
+        self.drive(shared, stream, detached.ahead);
         Ok(true)
+    }
+
+    fn drive(self: &Rc<Self>, shared: Arc<Shared>, stream: Stream, ahead: Bytes) {
+        let ticket = ahead
+            .is_empty()
+            .then(|| self.unread.enter(stream.as_raw_fd(), &shared));
+        let io = Io::new(stream, ahead, Open::begin(Arc::clone(&shared)));
+        let connection = Connection::new(Rc::clone(self), shared, io, ticket);
+        tokio::task::spawn_local(connection);
     }
 
     /// Reads what has come into the scratch space: `None` at the end of the stream.

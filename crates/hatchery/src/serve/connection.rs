@@ -17,6 +17,7 @@ use super::listener::Stream;
 use super::service::Service;
 use super::sniff::{self, Protocol};
 use super::state::{Phase, Request, Shared};
+use super::unread::Ticket;
 
 /// Most that is read and thrown away of a connection whose last response is sent, in bytes.
 const LINGER_BYTES: usize = 8 * 1024 * 1024;
@@ -28,6 +29,8 @@ pub(super) struct Connection {
     state: State,
     /// The place in the registry; there is one from the first poll on.
     key: Option<usize>,
+    /// Until something is read: with it the connection can be taken away while the thread hangs.
+    ticket: Option<Ticket>,
 }
 
 type Http1 = http1::UpgradeableConnection<TokioIo<Io>, Service>;
@@ -55,7 +58,12 @@ enum State {
 }
 
 impl Connection {
-    pub(super) fn new(common: Rc<Common>, shared: Arc<Shared>, io: Io) -> Self {
+    pub(super) fn new(
+        common: Rc<Common>,
+        shared: Arc<Shared>,
+        io: Io,
+        ticket: Option<Ticket>,
+    ) -> Self {
         Self {
             common,
             shared,
@@ -64,6 +72,7 @@ impl Connection {
                 seen: Bytes::new(),
             },
             key: None,
+            ticket,
         }
     }
 
@@ -277,6 +286,31 @@ impl Future for Connection {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
+        if this.ticket.as_ref().is_some_and(|ticket| !ticket.take_up()) {
+            // Another worker serves it: no byte, and no shutdown, comes from here any more.
+            return Poll::Ready(());
+        }
+        let end = this.drive(cx);
+        if this.is_unread() {
+            this.ticket.as_ref().inspect(|ticket| ticket.lay_down());
+        } else {
+            this.ticket = None;
+        }
+        end
+    }
+}
+
+impl Connection {
+    /// Whether nothing was read of it, and nothing is under way.
+    fn is_unread(&self) -> bool {
+        match &self.state {
+            State::Sniffing { io, seen } => seen.is_empty() && !io.has_unread(),
+            _ => false,
+        }
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self;
         if this.key.is_none() {
             let shared = Arc::clone(&this.shared);
             this.key = Some(this.common.registry.enter(shared, cx.waker().clone()));
@@ -308,6 +342,8 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // Before the socket, which the list knows by its number only.
+        self.ticket = None;
         if let Some(key) = self.key {
             self.common.registry.leave(key);
         }

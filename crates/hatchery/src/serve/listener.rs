@@ -1,7 +1,7 @@
 //! Listening and connected sockets, of whatever family.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -135,6 +135,13 @@ impl Stream {
         match socket {
             Socket::Tcp(socket) => TcpStream::from_std(socket).map(Self::Tcp),
             Socket::Unix(socket) => UnixStream::from_std(socket).map(Self::Unix),
+        }
+    }
+
+    pub(super) fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(stream) => stream.as_raw_fd(),
+            Self::Unix(stream) => stream.as_raw_fd(),
         }
     }
 

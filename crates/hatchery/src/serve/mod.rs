@@ -11,7 +11,8 @@
 //!   what those of a thread share.
 //! - [`service`], [`body`]: one request: counters, panics, `Connection: close`. [`shed`]: which ones
 //!   are refused while memory is short.
-//! - [`arrivals`]: connections that come from another process, or come back.
+//! - [`arrivals`]: connections that come from another process, or come back; [`unread`]: those that
+//!   can be taken from a thread that hangs.
 //! - [`registry`], [`verdict`]: who is connected, and who has to go.
 
 mod arrivals;
@@ -29,6 +30,7 @@ mod sniff;
 mod state;
 #[cfg(test)]
 mod tests;
+mod unread;
 mod verdict;
 
 pub(crate) use arrivals::{Arrival, Arrivals};
@@ -36,3 +38,4 @@ pub(crate) use common::{Detached, Heir};
 pub(crate) use limits::Limits;
 pub(crate) use listener::Socket;
 pub(crate) use server::{Ended, Order, Server, Setup};
+pub(crate) use unread::Unread;

@@ -20,6 +20,7 @@ use super::common::{Common, Heir};
 use super::listener::{Listener, Waiting};
 use super::shed::Shedder;
 use super::state::Thread;
+use super::unread::Unread;
 use super::verdict::{Patience, millis};
 use crate::complain::complain;
 use crate::pressure::{MemoryPressure, PressureLevel};
@@ -59,6 +60,8 @@ pub(crate) struct Setup {
     pub(crate) pressure: MemoryPressure,
     /// Connections that this process is to serve on; its serving threads share them.
     pub(crate) arrivals: Arc<Arrivals>,
+    /// Connections that can be taken from its serving threads.
+    pub(crate) unread: Arc<Unread>,
     /// What it is told from outside.
     pub(crate) orders: mpsc::Receiver<Order>,
 }
@@ -137,6 +140,7 @@ impl Server {
             idle_grace,
             pressure,
             arrivals,
+            unread,
             orders,
             ..
         } = setup;
@@ -147,7 +151,7 @@ impl Server {
             .collect::<io::Result<_>>()?;
         let thread = Thread::new(index, page, recorder);
         Ok(Self {
-            common: Rc::new(Common::new(&limits, router, Arc::clone(&thread))),
+            common: Rc::new(Common::new(&limits, router, Arc::clone(&thread), unread)),
             thread,
             arrivals,
             index,

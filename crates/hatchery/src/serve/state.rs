@@ -13,6 +13,7 @@ use http::{Method, Uri};
 use tokio::sync::Notify;
 
 use super::shed::Load;
+use super::unread::Hold;
 
 /// One serving thread, as its connections see it.
 #[derive(Debug)]
@@ -192,6 +193,8 @@ pub(super) struct Shared {
     /// Whether another process may hold a copy of the socket.
     copied: AtomicBool,
     upgraded: AtomicBool,
+    /// Who may read, while nothing was read.
+    hold: Hold,
 }
 
 /// What the sweep sees of a connection.
@@ -222,6 +225,7 @@ impl Shared {
             held: AtomicBool::new(true),
             http2: AtomicBool::new(false),
             copied: AtomicBool::new(false),
+            hold: Hold::default(),
             upgraded: AtomicBool::new(false),
         })
     }
@@ -301,6 +305,10 @@ impl Shared {
     pub(super) fn begin_copied(&self, is_idle: bool) {
         self.copied.store(true, Ordering::Relaxed);
         self.begin_anew(is_idle);
+    }
+
+    pub(super) fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     pub(super) fn is_copied(&self) -> bool {
@@ -476,7 +484,9 @@ impl Drop for Open {
         if thread.is_cut() {
             return;
         }
-        thread.page().connections_sub(1);
+        if !self.0.hold.is_taken() {
+            thread.page().connections_sub(1);
+        }
         if self.0.upgraded.load(Ordering::Relaxed) {
             thread.upgraded.fetch_sub(1, Ordering::Relaxed);
         }

@@ -87,6 +87,56 @@ fn a_blocked_worker_is_found_and_replaced() {
     is_found_and_replaced(watchful(), |pool| hang_by_request(pool, "block"));
 }
 
+/// Accepted by a worker that then hangs, and not yet looked at: such clients are served by another
+/// worker, long before the end of the hung one.
+fn clients_of_a_hung_worker_are_served_elsewhere(builder: Builder, fault: &str) {
+    let _alone = alone();
+    let pool = builder.set("cluster.hang_timeout", "120s").start();
+    let (victim, mut blocked) = connection(&pool);
+    let mut silent: Vec<_> = (0..32)
+        .map(|_| Connection::open(&pool.target(), REQUEST_LIMIT).unwrap())
+        .collect();
+    pool.wait_status("all are accepted", SOON, |status| {
+        let open: u64 = status.workers.iter().map(|worker| worker.connections).sum();
+        open > 32
+    });
+    let mine = pool.status();
+    let mine = mine.workers.iter().find(|worker| worker.pid == victim);
+    assert!(mine.unwrap().connections > 1, "it has some of them");
+    blocked
+        .send(&Request::post(format!("/faults/{fault}"), ""))
+        .unwrap();
+    pool.wait_status("it is suspect", SOON, |status| {
+        let found = status.workers.iter().find(|worker| worker.pid == victim);
+        found.is_some_and(|worker| worker.state == "suspect")
+    });
+    for connection in &mut silent {
+        let answer = connection.request(&Request::get("/whoami"), REQUEST_LIMIT);
+        let answer = answer.expect("it is served on");
+        assert_ne!(answer.json()["pid"], victim);
+    }
+    let left = pool.status();
+    let left = left.workers.iter().find(|worker| worker.pid == victim);
+    assert_eq!(
+        left.expect("it lives").connections,
+        1,
+        "all but the culprit's"
+    );
+    assert!(pool.status().handovers.handed > 0);
+    Process::of(victim).unwrap().signal(Signal::KILL);
+    pool.wait_whole(SOON);
+}
+
+#[test]
+fn clients_of_a_blocked_worker_are_served_elsewhere() {
+    clients_of_a_hung_worker_are_served_elsewhere(watchful(), "block");
+}
+
+#[test]
+fn clients_of_a_spinning_worker_are_served_elsewhere() {
+    clients_of_a_hung_worker_are_served_elsewhere(watchful().set("cluster.workers", 2), "spin");
+}
+
 #[test]
 fn one_blocked_thread_of_two_is_enough() {
     let builder = watchful().set("http.threads", 2);

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hatchery_ipc::handover::{
     AHEAD_MAX, Acknowledged, Connection, UNACKNOWLEDGED_MAX, decode, encode,
 };
@@ -17,7 +18,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::Shutdown;
 
 use crate::complain::complain;
-use crate::serve::{Arrival, Arrivals, Detached, Heir};
+use crate::serve::{Arrival, Arrivals, Detached, Heir, Socket};
 
 /// How long the successor may leave the oldest connection unacknowledged.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -43,21 +44,8 @@ pub(crate) fn start(
     give_up: impl FnOnce(u64) + Send + 'static,
 ) -> io::Result<Heir> {
     let number = HEIRS.fetch_add(1, Ordering::Relaxed);
-    let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-    let desk = Arc::new(Desk {
-        queue: Mutex::new(Some(VecDeque::new())),
-        bell: eventfd(0, flags)?,
-    });
-    let giver = Giver {
-        desk: Arc::clone(&desk),
-        channel,
-        page,
-        waiting: VecDeque::new(),
-        offered: VecDeque::new(),
-        next: 0,
-        is_full: false,
-        silent: Duration::ZERO,
-    };
+    let giver = Giver::new(channel, page)?;
+    let desk = Arc::clone(&giver.desk);
     let give = move || {
         let returned = giver.run();
         give_up(number);
@@ -70,6 +58,31 @@ pub(crate) fn start(
         .spawn(give)?;
     let take = Arc::new(move |connection| desk.put(connection));
     Ok(Heir { number, take })
+}
+
+/// Starts a thread that gives these connections, which no driver has, to the worker at the channel's
+/// other end, and ends. What that does not take comes back as arrivals.
+pub(crate) fn rescue(
+    channel: OwnedFd,
+    sockets: Vec<OwnedFd>,
+    arrivals: Arc<Arrivals>,
+    page: Arc<StatsPage>,
+) -> io::Result<()> {
+    let mut giver = Giver::new(channel, page)?;
+    giver.is_done = true;
+    for socket in sockets {
+        let connection = Detached::new(Socket::new(socket)?, Bytes::new());
+        giver.waiting.push_back(connection);
+    }
+    let give = move || {
+        for connection in giver.run() {
+            arrivals.push(Arrival::Returned(connection));
+        }
+    };
+    thread::Builder::new()
+        .name("hatchery-rescue".into())
+        .spawn(give)
+        .map(drop)
 }
 
 /// Where serving threads put connections.
@@ -123,13 +136,37 @@ struct Giver {
     is_full: bool,
     /// How long nothing has moved.
     silent: Duration,
+    /// Nothing is added any more: the end comes when all is given.
+    is_done: bool,
 }
 
 impl Giver {
+    fn new(channel: OwnedFd, page: Arc<StatsPage>) -> io::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let desk = Arc::new(Desk {
+            queue: Mutex::new(Some(VecDeque::new())),
+            bell: eventfd(0, flags)?,
+        });
+        Ok(Self {
+            desk,
+            channel,
+            page,
+            waiting: VecDeque::new(),
+            offered: VecDeque::new(),
+            next: 0,
+            is_full: false,
+            silent: Duration::ZERO,
+            is_done: false,
+        })
+    }
+
     /// Gives until the successor takes no more; returns what it did not take.
     fn run(mut self) -> Vec<Detached> {
         while self.silent < PATIENCE {
             self.waiting.extend(self.desk.take());
+            if self.is_done && self.waiting.is_empty() && self.offered.is_empty() {
+                break;
+            }
             let Ok(moved) = self.offer().and_then(|()| self.wait()) else {
                 // The successor is gone, or says that it takes no more.
                 break;

@@ -6,6 +6,7 @@ mod http1;
 mod http2;
 mod limits;
 mod record;
+mod rescue;
 mod shed;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -23,7 +24,7 @@ use hatchery_sys::recorder::Recorder;
 use tokio::runtime::LocalOptions;
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{Arrivals, Ended, Limits, Order, Server, Setup};
+use super::{Arrivals, Ended, Limits, Order, Server, Setup, Unread};
 use crate::{MemoryPressure, PressureLevel};
 
 /// Longer than anything here takes, shorter than a person's patience.
@@ -46,6 +47,7 @@ struct Running {
     recorder: Arc<Recorder>,
     orders: mpsc::Sender<Order>,
     arrivals: Arc<Arrivals>,
+    unread: Arc<Unread>,
     thread: Option<JoinHandle<Ended>>,
 }
 
@@ -112,7 +114,8 @@ fn start_on(
     let counted = Arc::clone(&page);
     let recording = Arc::clone(&recorder);
     let arrivals = Arc::new(Arrivals::default());
-    let shared = Arc::clone(&arrivals);
+    let unread = Arc::new(Unread::default());
+    let shared = (Arc::clone(&arrivals), Arc::clone(&unread));
     let serve = move || {
         let setup = Setup {
             index: 3,
@@ -124,7 +127,8 @@ fn start_on(
             heartbeat: Duration::from_millis(5),
             idle_grace,
             pressure: is_pressed,
-            arrivals: shared,
+            arrivals: shared.0,
+            unread: shared.1,
             orders: inbox,
         };
         local(async { Server::new(setup).unwrap().run().await })
@@ -136,6 +140,7 @@ fn start_on(
         recorder,
         orders,
         arrivals,
+        unread,
         thread: Some(std::thread::spawn(serve)),
     }
 }
