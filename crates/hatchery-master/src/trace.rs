@@ -34,7 +34,13 @@ const LINE_MAX: usize = 400;
 
 /// Code that everything passes through on its way into the kernel, or out of it: not where somebody
 /// would look for the cause.
-const PLUMBING: [&str; 15] = [
+const PLUMBING: [&str; 21] = [
+    "hatchery::",
+    "<hatchery::",
+    "axum::",
+    "<axum::",
+    "hyper::",
+    "<hyper::",
     "std::",
     "core::",
     "alloc::",
@@ -164,6 +170,7 @@ impl Trace {
         let is_own = |name: &&String| {
             !PLUMBING.iter().any(|start| name.starts_with(start))
                 && !PLUMBING_FILES.iter().any(|file| name.contains(file))
+                && !is_of_dependency(name)
         };
         let sure = |name: &&String| is_own(name) && !name.ends_with(" (perhaps)");
         let found = names
@@ -188,6 +195,15 @@ impl Trace {
             (None, None) => None,
         }
     }
+}
+
+/// Whether the source lies in a directory with a version in its name, as a registry's crates do.
+fn is_of_dependency(name: &str) -> bool {
+    let directory = name
+        .rsplit_once(" (")
+        .and_then(|(_, file)| file.split('/').next());
+    let version = directory.and_then(|directory| directory.rsplit_once('-'));
+    version.is_some_and(|(_, version)| version.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn cut(name: &str) -> &str {

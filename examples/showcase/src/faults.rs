@@ -24,6 +24,7 @@ static LEAKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 pub(crate) fn routes() -> Router {
     Router::new()
         .route("/faults/panic", post(panic))
+        .route("/faults/panic-twice", post(panic_twice))
         .route("/faults/abort", post(abort))
         .route("/faults/exit", post(exit))
         .route("/faults/segv", post(segv))
@@ -34,6 +35,21 @@ pub(crate) fn routes() -> Router {
 
 /// A bug in a handler: the client gets a 500, the worker lives on.
 async fn panic() {
+    panic!("a panic was asked for");
+}
+
+struct PanicsAgain;
+
+impl Drop for PanicsAgain {
+    fn drop(&mut self) {
+        panic!("a second panic was asked for");
+    }
+}
+
+/// A destructor that panics while another panic unwinds: nothing can catch that, and the process
+/// is aborted.
+async fn panic_twice() {
+    let _again = PanicsAgain;
     panic!("a panic was asked for");
 }
 

@@ -39,7 +39,17 @@ pub(super) fn register(index: usize) -> Option<Registered> {
     registered.ok()
 }
 
+/// How the standard library says that a panic which was told already has nowhere to unwind to, right
+/// before it aborts. The one before it is what people look for.
+const CONSEQUENCES: [&str; 2] = [
+    "panic in a destructor during cleanup",
+    "panic in a function that cannot unwind",
+];
+
 fn note(recorder: &Recorder, panic: &PanicHookInfo<'_>) {
+    if CONSEQUENCES.contains(&panic_message(panic.payload())) {
+        return;
+    }
     let location = panic.location().map(ToString::to_string);
     let thread = std::thread::current();
     recorder.record_panic(

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::crash::{connection, strike};
 use crate::hang::{hang_by_request, watchful};
-use crate::support::{Builder, Pool, Process, REQUEST_LIMIT, Request, SOON, wait_for, wait_until};
+use crate::support::{
+    Builder, Group, Pool, Process, REQUEST_LIMIT, Request, SOON, wait_for, wait_until,
+};
 
 /// All reports, as the command line tells them.
 fn exits(pool: &Pool) -> Vec<Value> {
@@ -277,6 +279,7 @@ fn a_hung_worker_names_the_request_and_what_its_thread_did() {
     let exit = report_of_hang(&pool, "spin");
     let evidence = lines(&exit, "evidence");
     assert!(evidence[0].contains("runs"), "{exit:#}");
+    names_the_fault(&pool, &exit, "spin");
     pool.wait_whole(SOON);
     let exit = report_of_hang(&pool, "block");
     let evidence = lines(&exit, "evidence");
@@ -284,4 +287,92 @@ fn a_hung_worker_names_the_request_and_what_its_thread_did() {
         evidence.iter().any(|line| line.contains("sleeps")),
         "{exit:#}"
     );
+}
+
+/// The stack, its summary and its event name the handler that had the thread.
+fn names_the_fault(pool: &Pool, exit: &Value, fault: &str) {
+    let handler = format!("showcase::faults::{fault}");
+    let stack = lines(exit, "stack");
+    assert!(stack.iter().any(|line| line.contains(&handler)), "{exit:#}");
+    let place = format!("blocked in {handler}");
+    let summary = exit["summary"].as_str().unwrap();
+    assert!(summary.contains(&place), "{exit:#}");
+    assert!(
+        summary.contains(&format!("by POST /faults/{fault}")),
+        "{exit:#}"
+    );
+    assert!(summary.contains("faults.rs:"), "{exit:#}");
+    let events = pool.cli_ok(&["events"]).stdout;
+    let is_told = |line: &str| line.contains("  stack ") && line.contains(&place);
+    assert!(events.lines().any(is_told), "{events}");
+}
+
+#[test]
+fn a_panic_that_ends_a_worker_is_told_with_its_place() {
+    let pool = Pool::start();
+    let pid = strike(&pool, "panic-twice");
+    let exit = exit_of(&pool, pid);
+    assert_eq!(exit["reason"], "panic", "{exit:#}");
+    assert_eq!(exit["signal"], "SIGABRT", "{exit:#}");
+    let panic = exit["panic"].as_str().unwrap();
+    assert!(panic.contains("panic was asked for"), "{exit:#}");
+    assert!(panic.contains("faults.rs:"), "{exit:#}");
+    assert_eq!(paths(&exit), ["/faults/panic-twice"]);
+    pool.wait_whole(SOON);
+}
+
+#[test]
+fn a_crash_names_the_place_once_its_names_are_there() {
+    let pool = Pool::start();
+    for fault in ["segv", "abort"] {
+        let pid = strike(&pool, fault);
+        let handler = format!("showcase::faults::{fault}");
+        let exit = wait_for("the stack has names", SOON, || {
+            let exit = exit_of(&pool, pid);
+            let summary = exit["summary"].as_str().unwrap();
+            summary
+                .contains(&format!("crashed in {handler}"))
+                .then_some(exit)
+        });
+        assert!(
+            lines(&exit, "stack")
+                .iter()
+                .any(|line| line.contains(&handler))
+        );
+        assert_eq!(
+            exits(&pool).iter().filter(|one| one["pid"] == pid).count(),
+            1
+        );
+        pool.wait_whole(SOON);
+    }
+}
+
+#[test]
+fn what_the_kernel_kills_for_want_of_memory_is_told_from_other_kills() {
+    const LIMIT: u64 = 400 << 20;
+    let Some(group) = Group::limited(LIMIT) else {
+        return;
+    };
+    let pool = Builder::new()
+        .set("cluster.workers", 2)
+        .set("cluster.memory_soft", "0B")
+        .group(&group)
+        .start();
+    let (pid, mut connection) = connection(&pool);
+    let leak = Request::post("/faults/leak?mb=600", "");
+    connection.request(&leak, REQUEST_LIMIT).unwrap_err();
+    let exit = exit_of(&pool, pid);
+    assert_eq!(
+        (&exit["reason"], &exit["signal"]),
+        (&json!("oom"), &json!("SIGKILL")),
+        "{exit:#}"
+    );
+    assert_eq!(paths(&exit), ["/faults/leak"]);
+    assert!(exit["rss_bytes"].as_u64().unwrap() > LIMIT / 2, "{exit:#}");
+    assert_eq!(pool.wait_whole(SOON).workers.len(), 2);
+    // A kill by hand right after it is none.
+    let other = pool.status().worker(0).unwrap().pid;
+    Process::of(other).unwrap().signal(Signal::KILL);
+    assert_eq!(exit_of(&pool, other)["reason"], "signal");
+    drop(pool);
 }
