@@ -40,7 +40,7 @@ pub struct Inherited {
 }
 
 impl Inherited {
-    /// Claims these numbers. Like [`take_fd`](crate::process::take_fd), call it early in `main`.
+    /// Claims these numbers. Like [`take_fd`], call it early in `main`.
     ///
     /// # Errors
     ///
