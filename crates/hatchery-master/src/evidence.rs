@@ -74,7 +74,7 @@ impl Master {
     }
 
     fn inquire_on(&mut self, id: InstanceId) {
-        let is_silent = self.state_of(id) == Some(State::Suspect);
+        let state = self.state_of(id);
         let now = self.now;
         let Some(process) = self.processes.get_mut(&id) else {
             return;
@@ -82,9 +82,17 @@ impl Master {
         let Some(inquiry) = &mut process.notes.inquiry else {
             return;
         };
-        if !is_silent {
-            inquiry.next_at = None;
-            return;
+        match state {
+            Some(State::Suspect) => {}
+            // It serves on: where it was then does not explain how it ends one day.
+            Some(State::Ready) => {
+                process.notes.inquiry = None;
+                return;
+            }
+            _ => {
+                inquiry.next_at = None;
+                return;
+            }
         }
         // A process that has just ended shows no threads; what was seen before is kept.
         let threads = proc::threads(process.pid).unwrap_or_default();

@@ -126,6 +126,7 @@ impl Remains {
     pub(crate) fn of(process: &Process, now: Time, peak_bytes: u64) -> Self {
         let notes = &process.notes;
         let measured = notes.rss_bytes;
+        let (silence, crash) = (notes.trace().cloned(), Trace::of_crash(&process.recorder));
         Self {
             pid: process.pid,
             at: now,
@@ -144,10 +145,12 @@ impl Remains {
                 .unwrap_or_default(),
             in_flight: in_flight(&process.recorder.in_flight(now.as_millis())),
             panic: process.recorder.panic(),
-            trace: notes
-                .trace()
-                .cloned()
-                .or_else(|| Trace::of_crash(&process.recorder)),
+            // The crash that we have caused ourselves is the end of a silence.
+            trace: if notes.is_ended_by_us {
+                silence.or(crash.map(Trace::of_abort))
+            } else {
+                crash.or(silence)
+            },
         }
     }
 

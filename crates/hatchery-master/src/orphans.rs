@@ -327,6 +327,10 @@ impl Master {
         {
             // If it cannot be told, the heir sees the channel's end.
             let _ = orphan.tell(&ToChild::HandOver, &[channel.as_fd()]);
+            // One that hangs does not follow; its control thread can save who was not looked at.
+            if let Ok(channel) = self.open_channel(heir) {
+                let _ = orphan.tell(&ToChild::Rescue, &[channel.as_fd()]);
+            }
         }
     }
 

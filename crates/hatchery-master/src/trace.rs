@@ -96,6 +96,12 @@ impl Trace {
         Self::new(crashes.next()?.frames, true)
     }
 
+    /// The same, where the signal was the master's own: it did not crash there, it was blocked there.
+    pub(crate) fn of_abort(mut self) -> Self {
+        self.is_crash = false;
+        self
+    }
+
     /// The stack of the serving thread that has not turned for longest, if it was recorded since.
     pub(crate) fn of_silent(page: &StatsPage, recorder: &Recorder, since: Time) -> Option<Self> {
         let ticks = page.ticks();

@@ -56,15 +56,21 @@ pub struct Resume {
     pub arguments: Vec<OsString>,
 }
 
-/// Whether this build can go on from the state in `state` as `app`.
+/// Whether this build can go on from the state in `state` as `app`. Returns what proves it to the
+/// master: many a program ends with 0 whatever it is asked.
 ///
 /// # Errors
 ///
 /// The reason why it cannot.
-pub fn check_state(state: OwnedFd, app: &str) -> Result<(), String> {
+pub fn check_state(state: OwnedFd, app: &str) -> Result<String, String> {
     let bytes = memfd::read(state).map_err(|error| format!("the state: {error}"))?;
     let (_, body) = state::read(&bytes, app)?;
-    crate::restore::understand(&body).map(drop)
+    crate::restore::understand(&body).map(|_| proof(app))
+}
+
+/// What `--check-state` answers when it can.
+fn proof(app: &str) -> String {
+    format!("{app} can go on from this state")
 }
 
 /// Goes on as the master whose state this is, until it is told to stop. Returns the path of the
@@ -197,6 +203,17 @@ impl Master {
 
     /// The executable has looked at the state.
     pub(crate) fn state_checked(&mut self, result: Result<Passed, String>) {
+        let result = result.and_then(|passed| {
+            if passed.answer.trim_ascii() == proof(&self.launch.app).as_bytes() {
+                return Ok(passed);
+            }
+            let path = passed.program.path().display();
+            let app = &self.launch.app;
+            Err(format!(
+                "{path} does not say that it can go on as {app}: it is no executable of it, or one \
+                 without upgrades"
+            ))
+        });
         match result {
             // The loop does it when all that is wanted now has been done.
             Ok(passed) => {

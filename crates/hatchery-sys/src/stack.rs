@@ -18,7 +18,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicU32, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
@@ -44,6 +44,9 @@ static THREADS: [Thread; THREADS_MAX] = [const { Thread::new() }; THREADS_MAX];
 struct Thread {
     /// 0: there is none.
     tid: AtomicI32,
+    /// It was asked and has not answered. Real-time signals queue: one that is asked faster than it
+    /// answers would do nothing else.
+    is_asked: AtomicBool,
     /// The bounds of its stack.
     low: AtomicUsize,
     high: AtomicUsize,
@@ -53,6 +56,7 @@ impl Thread {
     const fn new() -> Self {
         Self {
             tid: AtomicI32::new(0),
+            is_asked: AtomicBool::new(false),
             low: AtomicUsize::new(0),
             high: AtomicUsize::new(0),
         }
@@ -99,6 +103,7 @@ pub fn register(index: usize) -> io::Result<Registered> {
     let alternate = Alternate::install()?;
     thread.low.store(low, Relaxed);
     thread.high.store(high, Relaxed);
+    thread.is_asked.store(false, Relaxed);
     thread.tid.store(walk::tid(), Release);
     Ok(Registered {
         thread,
@@ -108,7 +113,7 @@ pub fn register(index: usize) -> io::Result<Registered> {
 }
 
 /// Asks all registered threads for their stacks, and does not wait: each records its own as soon as
-/// it can handle a signal. System calls that it is in are restarted where the kernel can do that.
+/// it can handle a signal; one that has not answered the last time is not asked again. System calls that it is in are restarted where the kernel can do that.
 pub fn ask() {
     let question = QUESTION.load(Acquire);
     if question == 0 {
@@ -116,7 +121,7 @@ pub fn ask() {
     }
     for thread in &THREADS {
         let tid = thread.tid.load(Acquire);
-        if tid != 0 {
+        if tid != 0 && !thread.is_asked.swap(true, Acquire) {
             handlers::send(tid, question);
         }
     }

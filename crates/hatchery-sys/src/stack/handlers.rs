@@ -85,6 +85,9 @@ extern "C" fn asked(_: i32, _: *mut libc::siginfo_t, context: *mut libc::c_void)
             });
         }
     }
+    if let Some((_, thread)) = found {
+        thread.is_asked.store(false, Release);
+    }
     set_errno(errno);
 }
 

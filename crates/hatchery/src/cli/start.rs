@@ -216,9 +216,10 @@ fn check_state(app: &App, invocation: &Invocation, state: RawFd) -> anyhow::Resu
         .map(process::take_fd)
         .transpose()
         .context("--emit-fd")?;
-    hatchery_master::check_state(state, app.package.name).map_err(anyhow::Error::msg)?;
+    let proof =
+        hatchery_master::check_state(state, app.package.name).map_err(anyhow::Error::msg)?;
     if let Some(emit) = emit {
-        writeln!(std::fs::File::from(emit), "{}", app.package.version)?;
+        writeln!(std::fs::File::from(emit), "{proof}")?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -151,7 +151,18 @@ pub(super) fn connect(package: Package, options: &Invocation) -> anyhow::Result<
         if error.is_not_running() {
             let place = socket.parent().unwrap_or(&socket).display();
             let name = options.app.as_deref().unwrap_or(package.name);
-            anyhow::anyhow!("{name} is not running in {place}; `list` shows what runs")
+            // A master removes its pid file when it ends by itself.
+            let pid_file = socket.with_file_name(format!("{name}.pid"));
+            match std::fs::read_to_string(pid_file) {
+                Ok(pid) => anyhow::anyhow!(
+                    "{name} is not running in {place}: its master (pid {}) has ended without a stop; \
+                     its workers serve on for `orphan_grace`, and `start` takes over from them",
+                    pid.trim()
+                ),
+                Err(_) => {
+                    anyhow::anyhow!("{name} is not running in {place}; `list` shows what runs")
+                }
+            }
         } else {
             error.into()
         }

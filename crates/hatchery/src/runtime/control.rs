@@ -4,8 +4,10 @@
 //! waits in bounded queues, and when the master dies it looks for the next one, or ends the process
 //! itself, in time.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 use hatchery_ipc::child::{Kept, PACKET_MAX, ToChild, ToMaster, decode, encode};
 use hatchery_sys::{packet, process, stack};
 
-use super::orphan::Belongings;
+use super::orphan::{Belongings, RETRY};
 use crate::complain::complain;
 use crate::pressure::PressureLevel;
 
@@ -137,12 +139,14 @@ impl Control {
     /// Hears one master after the other, until none comes.
     fn serve_masters(&self, thread: &mut Thread<impl Duty>) {
         let mut orphaned_at = None;
+        let mut readers = own_readers();
         loop {
             let since = Instant::now();
             self.hear(thread);
             self.is_orphan.store(true, Ordering::Relaxed);
             // Their reader was the master. Writing would fail, and code that prints would panic.
             let _ = process::redirect_to_null(&[1, 2]);
+            readers.clear();
             if !self.is_ready.load(Ordering::Relaxed) {
                 // It serves nobody yet, and the next master starts its own.
                 process::kill_own_group();
@@ -150,6 +154,9 @@ impl Control {
             // Who only accepts connections is no master, and ends no grace.
             if since.elapsed() >= A_MASTER {
                 orphaned_at = None;
+            } else if orphaned_at.is_some() {
+                // It took the report and hung up: asked again at once, it would do nothing else.
+                thread::sleep(RETRY);
             }
             let orphaned_at = *orphaned_at.get_or_insert_with(Instant::now);
             let socket = thread.find_master(orphaned_at);
@@ -177,6 +184,19 @@ impl Control {
             }
         }
     }
+}
+
+/// Read ends of the pipes that this process writes its output to. While one is open, a write in the
+/// moment between the master's death and the redirection does not fail: `println!` would panic, and
+/// with it the request that it is part of.
+fn own_readers() -> Vec<File> {
+    let open = |path: &str| {
+        let is_pipe = std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo());
+        // Does not wait: this process is a writer itself.
+        is_pipe.then(|| File::open(path).ok()).flatten()
+    };
+    let output = ["/proc/self/fd/1", "/proc/self/fd/2"];
+    output.into_iter().filter_map(open).collect()
 }
 
 impl<D: Duty> Thread<D> {

@@ -16,7 +16,7 @@ use hatchery_ipc::control::{Orphan, Request, Verb};
 use hatchery_sys::{listen, lock, packet};
 
 /// Between two looks for the next master.
-const RETRY: Duration = Duration::from_millis(50);
+pub(super) const RETRY: Duration = Duration::from_millis(50);
 
 /// What a child brings to the next master.
 #[derive(Debug)]

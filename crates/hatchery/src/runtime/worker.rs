@@ -169,12 +169,9 @@ impl Duty for WorkerDuty {
     }
 
     fn rescue(&self, channel: OwnedFd) {
-        let sockets = self.orders.unread().take_away();
-        if sockets.is_empty() {
-            return; // the channel's end tells the other
-        }
         let (arrivals, page) = (Arc::clone(self.orders.arrivals()), Arc::clone(&self.page));
-        if let Err(error) = give::rescue(channel, sockets, arrivals, page) {
+        let unread = Arc::clone(self.orders.unread());
+        if let Err(error) = give::rescue(channel, unread, arrivals, page) {
             complain(format_args!("cannot give connections away: {error}"));
         }
     }

@@ -307,6 +307,11 @@ impl Shared {
         self.begin_anew(is_idle);
     }
 
+    /// Counts a connection that is taken away as open here, until somebody else has it.
+    pub(super) fn hold_open(&self) -> Open {
+        Open::begin(Self::new(&self.thread))
+    }
+
     pub(super) fn hold(&self) -> &Hold {
         &self.hold
     }

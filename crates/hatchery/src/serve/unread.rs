@@ -5,13 +5,16 @@
 //! connections away and gives them to another worker. Should the serving thread go on after all, it
 //! finds that they are not its own any more, and only closes its descriptors.
 
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use hatchery_sys::process;
 use slab::Slab;
 
+use super::common::Detached;
+use super::listener::Socket;
 use super::state::Shared;
 
 /// Who may read.
@@ -75,17 +78,23 @@ impl Unread {
     }
 
     /// Takes all of them away from their drivers; from now on they are the caller's alone.
-    pub(crate) fn take_away(&self) -> Vec<OwnedFd> {
+    pub(crate) fn take_away(&self) -> Vec<Detached> {
         let entries = self.lock();
         let mut taken = Vec::new();
         for (_, Entry { socket, shared }) in entries.iter() {
             if !shared.hold().take_away() {
                 continue;
             }
-            match process::duplicate(socket.as_raw_fd()) {
+            match process::duplicate(*socket).and_then(Socket::new) {
                 Ok(socket) => {
+                    let open = Some(shared.hold_open());
+                    // The driver's, which does not count itself down any more.
                     shared.thread().page().connections_sub(1);
-                    taken.push(socket);
+                    taken.push(Detached {
+                        socket,
+                        ahead: Bytes::new(),
+                        open,
+                    });
                 }
                 // No descriptor is left for it: it stays where it is.
                 Err(_) => shared.hold().lay_down(),

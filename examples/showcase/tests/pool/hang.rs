@@ -115,13 +115,10 @@ fn clients_of_a_hung_worker_are_served_elsewhere(builder: Builder, fault: &str) 
         let answer = answer.expect("it is served on");
         assert_ne!(answer.json()["pid"], victim);
     }
-    let left = pool.status();
-    let left = left.workers.iter().find(|worker| worker.pid == victim);
-    assert_eq!(
-        left.expect("it lives").connections,
-        1,
-        "all but the culprit's"
-    );
+    pool.wait_status("it has the culprit's alone", SOON, |status| {
+        let left = status.workers.iter().find(|worker| worker.pid == victim);
+        left.expect("it lives").connections == 1
+    });
     assert!(pool.status().handovers.handed > 0);
     Process::of(victim).unwrap().signal(Signal::KILL);
     pool.wait_whole(SOON);

@@ -156,6 +156,9 @@ fn an_executable_that_cannot_take_over_is_refused_and_nothing_changes() {
     let before = pool.status();
     pool.replace_binary(&fs::read("/bin/false").unwrap());
     is_refused(&pool, &["--check-state", "exit code 1"]);
+    // It ends with 0 whatever it is asked, and so proves nothing.
+    pool.replace_binary(&fs::read("/bin/true").unwrap());
+    is_refused(&pool, &["does not say that it can go on as showcase"]);
     pool.replace_binary(b"\x7fELF, it seems");
     is_refused(&pool, &["--check-state"]);
     fs::remove_file(pool.binary()).unwrap();

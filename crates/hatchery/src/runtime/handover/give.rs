@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use hatchery_ipc::handover::{
     AHEAD_MAX, Acknowledged, Connection, UNACKNOWLEDGED_MAX, decode, encode,
 };
@@ -18,7 +17,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::net::Shutdown;
 
 use crate::complain::complain;
-use crate::serve::{Arrival, Arrivals, Detached, Heir, Socket};
+use crate::serve::{Arrival, Arrivals, Detached, Heir, Unread};
 
 /// How long the successor may leave the oldest connection unacknowledged.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -60,21 +59,19 @@ pub(crate) fn start(
     Ok(Heir { number, take })
 }
 
-/// Starts a thread that gives these connections, which no driver has, to the worker at the channel's
-/// other end, and ends. What that does not take comes back as arrivals.
+/// Starts a thread that takes from their drivers the connections that nobody has looked at, gives
+/// them to the worker at the channel's other end, and ends. What that does not take comes back as
+/// arrivals. Nothing is taken away when the thread cannot be started.
 pub(crate) fn rescue(
     channel: OwnedFd,
-    sockets: Vec<OwnedFd>,
+    unread: Arc<Unread>,
     arrivals: Arc<Arrivals>,
     page: Arc<StatsPage>,
 ) -> io::Result<()> {
     let mut giver = Giver::new(channel, page)?;
     giver.is_done = true;
-    for socket in sockets {
-        let connection = Detached::new(Socket::new(socket)?, Bytes::new());
-        giver.waiting.push_back(connection);
-    }
     let give = move || {
+        giver.waiting.extend(unread.take_away());
         for connection in giver.run() {
             arrivals.push(Arrival::Returned(connection));
         }

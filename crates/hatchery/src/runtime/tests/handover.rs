@@ -225,7 +225,10 @@ fn what_is_acknowledged_is_gone_and_the_rest_is_taken_back() {
         let stay = old.page.returned_total() + old.page.fallen_back_total();
         old.page.handed_total() == 2 && stay == COUNT as u64 - 2
     });
-    assert_eq!(old.page.connections(), COUNT as u64 - 2);
+    // While one goes from its former driver to the next it counts twice for a moment.
+    until("each counts once", || {
+        old.page.connections() == COUNT as u64 - 2
+    });
     let mut taken = 0;
     for client in &mut clients {
         client.send("GET /pid HTTP/1.1\r\nHost: h\r\n\r\n");
