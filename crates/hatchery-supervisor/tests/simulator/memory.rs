@@ -153,13 +153,17 @@ impl Simulation {
             self.processes.values().any(ready)
         };
         // A spare may have its slot already.
+        let spare_serves = served(slot);
         if wanted < 2 || (0..wanted).filter(|slot| !served(*slot)).count() > 1 {
             self.fail(&format!(
                 "{id} goes before its successor comes, below the floor"
             ));
         }
         self.explained.insert(slot);
-        self.shortage.stopped_first.insert(slot, id);
+        // Where a spare serves already nobody waits: when it fails, its place is filled at once.
+        if !spare_serves {
+            self.shortage.stopped_first.insert(slot, id);
+        }
         *self
             .outcome
             .seen
