@@ -56,7 +56,7 @@ pub enum Pretence {
 }
 
 /// A table of the configuration that the application declares as its own.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Section {
     pub(crate) name: &'static str,
     pub(crate) check: fn(&Config, &str) -> Result<(), ConfigError>,

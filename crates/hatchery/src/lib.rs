@@ -22,14 +22,22 @@
 //! axum's own. Two extractors cost every request something, whether a handler asks or not, and are
 //! features: `matched-path` (`MatchedPath`) and `original-uri` (`OriginalUri`).
 
+#![allow(dead_code, reason = "the framework's parts land one by one")]
+
 mod app;
 mod application;
 mod child;
 mod cli;
 mod complain;
 pub mod config;
+pub mod context;
+pub mod lifecycle;
+pub mod loader;
+pub mod middleware;
 mod package;
 mod pressure;
+pub mod router;
+pub mod routes;
 mod runtime;
 mod serve;
 mod single;
@@ -39,9 +47,13 @@ pub use app::App;
 #[doc(hidden)]
 pub use app::Pretence;
 pub use application::{Application, Identity, Role};
-pub use axum::{Json, Router, body, extract, handler, http, middleware, response, routing};
+pub use axum::{Json, Router, body, extract, handler, http, response, routing};
+pub use context::{Context, Service};
+pub use lifecycle::{Boot, BootRole};
+pub use loader::{Framework, Plugin, Unit};
 pub use package::Package;
 pub use pressure::{MemoryPressure, PressureLevel};
+pub use router::Routes;
 pub use runtime::Moment;
 
 /// Any error of the application's own code.

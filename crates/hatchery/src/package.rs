@@ -9,6 +9,8 @@ pub struct Package {
     pub version: &'static str,
     /// The directory that it was built from, where `config/` is looked for in development.
     pub manifest_dir: &'static str,
+    /// The module in which it was asked for: what is registered in it or below belongs to it.
+    pub module: &'static str,
 }
 
 /// The [`Package`] of the crate in which it is written.
@@ -24,6 +26,7 @@ macro_rules! package {
             name: env!("CARGO_PKG_NAME"),
             version: env!("CARGO_PKG_VERSION"),
             manifest_dir: env!("CARGO_MANIFEST_DIR"),
+            module: module_path!(),
         }
     };
 }

@@ -1,0 +1,1 @@
+//! Finds the files of an application's `src/app` when it is built.

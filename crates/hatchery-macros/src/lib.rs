@@ -1,0 +1,1 @@
+//! The attributes with which Hatchery finds what an application is made of.

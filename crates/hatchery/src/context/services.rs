@@ -1,0 +1,43 @@
+//! The services of one request.
+
+use std::any::{Any, TypeId};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Context;
+
+/// A piece of business logic, made at most once for a request: `ctx.service::<Posts>()`.
+///
+/// `#[service]` on a struct with a field `ctx: Context` writes this.
+pub trait Service: Send + Sync + 'static {
+    /// Makes it for the request of `ctx`, which it may keep.
+    fn new(ctx: &Context) -> Self;
+}
+
+/// Those made so far. A request uses few, so a list is quicker than a map.
+#[derive(Debug, Default)]
+pub(super) struct Services {
+    made: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
+}
+
+impl Services {
+    /// The one of type `S`; `make` may ask for others.
+    pub(super) fn get<S: Service>(&self, make: impl FnOnce() -> S) -> Arc<S> {
+        if let Some(service) = self.find() {
+            return service;
+        }
+        let service = Arc::new(make());
+        // Another task of the request may have been quicker.
+        if let Some(service) = self.find() {
+            return service;
+        }
+        let mut services = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        services.push((TypeId::of::<S>(), Arc::clone(&service) as _));
+        service
+    }
+
+    fn find<S: Service>(&self) -> Option<Arc<S>> {
+        let services = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = services.iter().find(|(id, _)| *id == TypeId::of::<S>())?;
+        Arc::clone(&found.1).downcast().ok()
+    }
+}

@@ -1,0 +1,5 @@
+//! Named middleware: tower layers in the order of the configuration.
+
+mod next;
+
+pub use next::{MiddlewareArguments, Next, Wrap};
