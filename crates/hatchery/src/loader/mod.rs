@@ -2,7 +2,9 @@
 //!
 //! - [`unit`]: plugins, frameworks and the application: what each brings.
 //! - [`registry`]: what annotated items tell of themselves.
+//! - `load_order`: which unit an item belongs to, and the order of all.
 
+pub(crate) mod load_order;
 pub mod registry;
 mod unit;
 
