@@ -69,6 +69,9 @@ pub struct Instance {
     /// Its `Exited` is being handled: nothing may be asked of it any more.
     #[serde(default)]
     pub(crate) gone: bool,
+    /// Its `Leaving` is being handled: it serves no longer, whatever its state still says.
+    #[serde(default)]
+    pub(crate) leaves: bool,
 }
 
 impl Instance {
@@ -137,6 +140,7 @@ impl Supervisor {
                 leak_told: false,
                 told_ready: false,
                 gone: false,
+                leaves: false,
             },
         );
         self.act(Action::Spawn {
@@ -177,12 +181,12 @@ impl Supervisor {
             .map_or(State::Exited, |instance| instance.state)
     }
 
-    /// Whether an instance is ready and not just known to be gone: a deadline that comes in the
-    /// same moment as a death must not trust the dead.
+    /// Whether an instance is ready and not just known to be gone or to leave: a deadline that
+    /// comes in the same moment as a death must not trust the dead.
     pub(crate) fn is_ready(&self, id: InstanceId) -> bool {
-        self.instances
-            .get(&id)
-            .is_some_and(|instance| instance.state == State::Ready && !instance.gone)
+        self.instances.get(&id).is_some_and(|instance| {
+            instance.state == State::Ready && !instance.gone && !instance.leaves
+        })
     }
 
     /// Whether this is an instance of that generation.

@@ -87,8 +87,7 @@ impl Supervisor {
             .find(|spare| {
                 spare.role == Role::Spare
                     && spare.generation == generation
-                    && spare.state == State::Ready
-                    && !spare.gone
+                    && self.is_ready(spare.id)
             })
             .map(|spare| spare.id)
     }

@@ -160,8 +160,8 @@ impl Supervisor {
     /// Takes what happened. `now` must not run backwards (if it does, the last time counts).
     ///
     /// Deadlines that have come are acted on before the event is, so that no rule works with a
-    /// timer that should have fired; only facts about the past (a heartbeat seen, a process gone)
-    /// are noted before them. Events about instances that are gone are ignored.
+    /// timer that should have fired; only facts about the past (a heartbeat seen, a process gone or
+    /// leaving) are noted before them. Events about instances that are gone are ignored.
     pub fn handle(&mut self, now: Time, event: Event) {
         let now = now.max(self.now);
         if !matches!(self.life, Life::New | Life::Over) {
@@ -212,6 +212,11 @@ impl Supervisor {
             Event::Exited { instance, .. } | Event::SpawnFailed { instance, .. } => {
                 if let Some(instance) = self.instances.get_mut(instance) {
                     instance.gone = true;
+                }
+            }
+            Event::Leaving { instance } => {
+                if let Some(instance) = self.instances.get_mut(instance) {
+                    instance.leaves = true;
                 }
             }
             _ => {}

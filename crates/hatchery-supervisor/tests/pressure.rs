@@ -182,6 +182,33 @@ fn the_floor_holds_at_level_three() {
     );
 }
 
+/// Found by the simulator: the pause between two that are stopped ends in the moment in which
+/// another worker is told to be gone, or to leave.
+#[test]
+fn the_floor_holds_against_what_is_just_being_told() {
+    let other = InstanceId(2);
+    let table = [
+        Event::Leaving { instance: other },
+        Event::Exited {
+            instance: other,
+            status: ExitStatus::Code(1),
+        },
+    ];
+    for event in table {
+        let mut pool = measured(quiet(3));
+        read(&mut pool, group(950));
+        let first = drained(&pool.take())[0];
+        pool.exit(first, ExitStatus::Code(0));
+        let new = pool.one_spawned();
+        pool.ready(new);
+        pool.run(Duration::from_millis(29_900));
+        assert!(drained(&pool.take()).is_empty());
+        pool.now = pool.now + Duration::from_millis(200);
+        pool.tell(event.clone());
+        assert!(drained(&pool.take()).is_empty(), "{event:?}");
+    }
+}
+
 /// A reload of three workers where a fourth would not fit: each goes before its successor comes.
 #[test]
 fn without_room_a_reload_stops_before_it_starts() {
