@@ -282,8 +282,14 @@ impl Supervisor {
                 continue;
             };
             state.generation = old;
-            let incoming = state.incoming_id();
-            if let Some(incoming) = incoming.filter(|id| self.runs(Some(*id), new)) {
+            let (incoming, current) = (state.incoming_id(), state.current);
+            let Some(incoming) = incoming.filter(|id| self.runs(Some(*id), new)) else {
+                continue;
+            };
+            if self.is_ready(incoming) && !current.is_some_and(|id| self.is_ready(id)) {
+                // Better than nobody, until its own successor comes.
+                self.swap(slot, Purpose::Reload);
+            } else {
                 self.retire(slot, incoming);
                 self.send_away(incoming, Reason::Reload, true);
             }

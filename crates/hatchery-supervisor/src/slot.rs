@@ -146,7 +146,7 @@ impl Supervisor {
                     && self.state_of(state.current) == State::Ready
                     && self.reload_goes_forward();
                 let able = match self.state_of(Some(id)) {
-                    State::Ready => !waits,
+                    State::Ready => !waits && self.is_ready(id),
                     // Better than nobody; it may recover.
                     State::Suspect => state.current.is_none(),
                     _ => false,

@@ -272,3 +272,34 @@ fn a_canary_that_dies_at_the_last_moment_has_failed() {
     assert_eq!(pool.answers(request).len(), 1);
     assert!(drained(&pool.take()).is_empty());
 }
+
+/// Found by the simulator: another of the batch is not ready in time in the moment in which the
+/// former worker's end is told.
+#[test]
+fn a_batch_that_fails_leaves_the_new_worker_where_the_former_one_is_gone() {
+    let former = InstanceId(3);
+    let table = [
+        Event::Leaving { instance: former },
+        Event::Exited {
+            instance: former,
+            status: KILLED,
+        },
+    ];
+    for event in table {
+        let (mut pool, _, agent) = canary_passed(8);
+        pool.ready(agent);
+        let batch = pool.spawned();
+        assert_eq!((batch[0].1, batch[1].1), (Some(1), Some(2)));
+        pool.ready(batch[0].0);
+        pool.run(Duration::from_millis(59_900));
+        pool.take();
+        pool.now = pool.now + Duration::from_millis(200);
+        pool.tell(event.clone());
+        assert_eq!(pool.current(1), batch[0].0, "{event:?}");
+        assert!(!drained(&pool.actions).contains(&batch[0].0), "{event:?}");
+        // As everywhere else, the former generation comes back, start before stop.
+        let restored = pool.spawned();
+        let restored = restored.iter().find(|start| start.1 == Some(1));
+        assert_eq!(restored.map(|start| start.2), Some(Generation(1)));
+    }
+}
