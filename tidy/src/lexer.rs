@@ -5,10 +5,14 @@ pub fn code(source: &str) -> String {
     Masker::new(source).run()
 }
 
-/// The code (as [`code`] gives it) with items under `#[cfg(test)]` replaced by spaces.
+/// What an item's attributes begin with that is compiled for tests only; `any` is for those of an
+/// application, too (the feature `testing`).
+const TEST_MARKERS: [&str; 3] = ["#[cfg(test)]", "#[cfg(all(test,", "#[cfg(any(test,"];
+
+/// The code (as [`code`] gives it) with items for tests only replaced by spaces.
 pub fn without_tests(code: &str) -> String {
     let mut rest = code.to_owned();
-    for marker in ["#[cfg(test)]", "#[cfg(all(test,"] {
+    for marker in TEST_MARKERS {
         while let Some(start) = rest.find(marker) {
             let end = item_end(&rest, start);
             let blank: String = rest[start..end]
@@ -21,10 +25,11 @@ pub fn without_tests(code: &str) -> String {
     rest
 }
 
-/// The names of modules that are in files of their own and under `#[cfg(test)]`.
+/// The names of modules that are in files of their own and for tests only.
 pub fn test_modules(code: &str) -> Vec<String> {
     let mut modules = Vec::new();
-    for (start, marker) in code.match_indices("#[cfg(test)]") {
+    let starts = TEST_MARKERS.map(|marker| code.match_indices(marker));
+    for (start, marker) in starts.into_iter().flatten() {
         let item = &code[start..item_end(code, start)];
         let words: Vec<&str> = item[marker.len()..].split_whitespace().collect();
         if let Some(at) = words.iter().position(|&word| word == "mod")
@@ -271,8 +276,12 @@ mod tests {
 
     #[test]
     fn test_modules_in_files_are_named() {
-        let source = "#[cfg(test)]\nmod tests;\n#[cfg(test)]\npub(crate) mod fixtures;\nmod x;";
-        assert_eq!(test_modules(&code(source)), ["tests", "fixtures"]);
+        let source = "#[cfg(test)]\nmod tests;\n#[cfg(test)]\npub(crate) mod fixtures;\nmod x;\n\
+                      #[cfg(any(test, feature = \"testing\"))]\npub mod testing;\nmod y;";
+        assert_eq!(
+            test_modules(&code(source)),
+            ["tests", "fixtures", "testing"]
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The contract of `status --json`. States are the lower-case names of the supervisor's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,42 @@ pub struct Status {
     /// Processes of a former master that still serve.
     #[serde(default)]
     pub orphans: Vec<Orphan>,
+}
+
+impl Status {
+    /// The workers that serve.
+    pub fn ready(&self) -> impl Iterator<Item = &Worker> {
+        self.workers.iter().filter(|worker| worker.state == "ready")
+    }
+
+    /// The one worker that serves in a slot.
+    pub fn worker(&self, slot: u32) -> Option<&Worker> {
+        self.ready().find(|worker| worker.slot == slot)
+    }
+
+    /// Whether the pool is as it should be and nothing is under way: `workers` slots, each with
+    /// one ready worker and no other process, and a ready agent.
+    pub fn is_whole(&self, workers: u32) -> bool {
+        let slots: BTreeSet<u32> = self.ready().map(|worker| worker.slot).collect();
+        self.state == "ready"
+            && self.workers_wanted == workers
+            && self.workers.len() == workers as usize
+            && slots == (0..workers).collect()
+            && self
+                .agent
+                .as_ref()
+                .is_some_and(|agent| agent.state == "ready")
+    }
+
+    /// The pids of the workers that exist.
+    pub fn pids(&self) -> BTreeSet<u32> {
+        self.workers.iter().map(|worker| worker.pid).collect()
+    }
+
+    /// The numbers of the workers that exist.
+    pub fn instances(&self) -> BTreeSet<u64> {
+        self.workers.iter().map(|worker| worker.instance).collect()
+    }
 }
 
 /// The loss ledger.

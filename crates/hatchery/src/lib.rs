@@ -42,6 +42,8 @@ mod runtime;
 mod serve;
 mod single;
 mod symbolise;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use app::App;
 #[doc(hidden)]

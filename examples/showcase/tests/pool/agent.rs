@@ -2,12 +2,12 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Builder, Load, Plan, Pool, Process, SOON, alone, wait_until};
+use crate::support::{Load, Plan, Process, SOON, alone, showcase, wait_until};
 
 #[test]
 fn a_stopped_agent_is_replaced_and_traffic_does_not_notice() {
     let _alone = alone();
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.suspect_after", "500ms")
         .set("cluster.hang_timeout", "1500ms")
         .set("cluster.abort_grace", "200ms")
@@ -26,7 +26,7 @@ fn a_stopped_agent_is_replaced_and_traffic_does_not_notice() {
 #[test]
 fn a_killed_agent_comes_back_and_traffic_does_not_notice() {
     let _alone = alone();
-    let pool = Pool::start();
+    let pool = showcase().start();
     let before = pool.status();
     let load = Load::start(&pool.target(), Plan::BOTH);
     let mut last = before.agent.clone().unwrap().pid;

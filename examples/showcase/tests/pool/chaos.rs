@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::{
-    Builder, Clients, Connection, OpenLoop, Pool, Process, REQUEST_LIMIT, Request, SOON, Status,
-    alone, wait_until,
+    Clients, Cluster, Connection, OpenLoop, Process, REQUEST_LIMIT, Request, SOON, Status, alone,
+    showcase, wait_until,
 };
 
 /// Set to another number to try another order.
@@ -79,7 +79,7 @@ const ACTS: [Act; 19] = [
 ];
 
 impl Act {
-    fn happen(self, pool: &Pool, dice: &mut Dice, waiting: &mut Vec<Connection>) -> Option<()> {
+    fn happen(self, pool: &Cluster, dice: &mut Dice, waiting: &mut Vec<Connection>) -> Option<()> {
         let status = pool.status();
         let index = dice.below(status.workers.len().max(1));
         let worker = || Process::of(status.workers.get(index)?.pid);
@@ -121,7 +121,7 @@ struct Footprint {
     rss_bytes: u64,
 }
 
-fn footprint(pool: &Pool) -> Footprint {
+fn footprint(pool: &Cluster) -> Footprint {
     let status = pool.status();
     Footprint {
         descriptors: descriptors(&status),
@@ -147,7 +147,7 @@ fn whatever_happens_only_the_dead_lose_requests_and_the_pool_becomes_whole() {
         limit.as_secs()
     );
     let mut dice = Dice(seed);
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.crash_budget_per_worker", 1000)
         .set("cluster.backoff_max", "200ms")
         .set("cluster.spares", 1)

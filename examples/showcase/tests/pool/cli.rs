@@ -7,12 +7,13 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::process::file_identity;
-use crate::support::{Builder, Pool, Process, Request, SOON, free_port, wait_until};
+use crate::support::{
+    Cluster, Ended, Process, Request, SOON, file_identity, free_port, showcase, wait_until,
+};
 
 #[test]
 fn status_as_json_is_the_contract() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let ended = pool.cli_ok(&["status", "--json"]);
     let status: Value = serde_json::from_str(&ended.stdout).expect("one JSON document");
     let keys = |value: &Value| {
@@ -101,14 +102,14 @@ fn status_as_json_is_the_contract() {
 
 #[test]
 fn the_control_socket_is_private() {
-    let pool = Builder::new().set("cluster.workers", 1).start();
+    let pool = showcase().set("cluster.workers", 1).start();
     let mode = fs::metadata(pool.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
 fn a_daemon_returns_when_it_serves_and_stop_when_it_is_gone() {
-    let (pool, _) = Builder::new().set("showcase.boot_delay", "300ms").prepare();
+    let pool = showcase().set("showcase.boot_delay", "300ms").prepare();
     let started = pool.command(&["start", "--daemon"], SOON);
     assert_eq!(started.code, Some(0), "{started:?}");
     let status = pool.try_status().expect("it is there");
@@ -137,29 +138,23 @@ fn a_daemon_returns_when_it_serves_and_stop_when_it_is_gone() {
 
 #[test]
 fn a_daemon_that_cannot_start_says_why() {
-    let in_use = Builder::new().set("cluster.workers", 1).start();
+    let in_use = showcase().set("cluster.workers", 1).start();
     let address = format!("127.0.0.1:{}", in_use.port());
     for (builder, reason) in [
         (
-            Builder::new().set("showcase.boot_fault", "error"),
+            showcase().set("showcase.boot_fault", "error"),
             "the worker was told not to start",
         ),
+        (showcase().set("showcase.boot_fault", "exit"), "exit code 3"),
         (
-            Builder::new().set("showcase.boot_fault", "exit"),
-            "exit code 3",
-        ),
-        (
-            Builder::new().set("showcase.agent_fault", "error"),
+            showcase().set("showcase.agent_fault", "error"),
             "the agent was told not to start",
         ),
         (
-            Builder::new().set("listen.addresses", json!([address])),
+            showcase().set("listen.addresses", json!([address])),
             "in use",
         ),
-        (
-            Builder::new().set("listen.adresses", json!([])),
-            "addresses",
-        ),
+        (showcase().set("listen.adresses", json!([])), "addresses"),
     ] {
         let ended = builder.argument("--daemon").run(SOON);
         assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -170,7 +165,7 @@ fn a_daemon_that_cannot_start_says_why() {
 #[test]
 fn check_reports_and_starts_nothing() {
     // The port is in use by the running pool: a check does not need it.
-    let mut pool = Builder::new().set("cluster.workers", 1).start();
+    let mut pool = showcase().set("cluster.workers", 1).start();
     let before = pool.processes();
     let good = pool.command(&["--check"], SOON);
     assert_eq!(good.code, Some(0), "{good:?}");
@@ -184,8 +179,8 @@ fn check_reports_and_starts_nothing() {
 
 #[test]
 fn one_process_serves_without_a_master() {
-    let (mut pool, _) = Builder::new().prepare();
-    pool.launch(&["--single".to_owned()]);
+    let mut pool = showcase().argument("--single").prepare();
+    pool.launch();
     wait_until("it serves", SOON, || {
         pool.try_ask(&Request::get("/hello")).is_ok()
     });
@@ -206,9 +201,9 @@ fn one_process_serves_without_a_master() {
 
 #[test]
 fn a_restart_runs_the_binary_on_disk_under_the_same_pid() {
-    let mut pool = Pool::start();
+    let mut pool = showcase().start();
     let before = pool.status();
-    pool.replace_binary_by_twin();
+    pool.replace_executable_by_twin();
     pool.set("showcase.greeting", "Hello after the restart");
     pool.cli_ok(&["restart"]);
     let after = pool.wait_whole(SOON);
@@ -218,7 +213,7 @@ fn a_restart_runs_the_binary_on_disk_under_the_same_pid() {
         "service managers see no change"
     );
     assert!(after.pids().is_disjoint(&before.pids()));
-    let on_disk = file_identity(&pool.binary());
+    let on_disk = file_identity(&pool.executable());
     for process in pool.processes() {
         assert_eq!(process.executable(), on_disk, "{process:?}");
     }
@@ -230,7 +225,7 @@ fn a_restart_runs_the_binary_on_disk_under_the_same_pid() {
 
 #[test]
 fn a_restart_to_what_does_not_pass_its_check_changes_nothing() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     let before = pool.status();
     pool.set("cluster.hang_timeout", "soon");
     let ended = pool.cli(&["restart"]);
@@ -244,7 +239,7 @@ fn list_finds_this_users_applications_and_forgets_the_dead() {
     let registry = tempfile::tempdir().unwrap();
     let directory = registry.path().to_str().unwrap();
     let start = || {
-        Builder::new()
+        showcase()
             .set("cluster.workers", 1)
             .set("cluster.orphan_grace", "0s")
             .variable("HATCHERY_REGISTRY", directory)
@@ -295,13 +290,13 @@ fn list_finds_this_users_applications_and_forgets_the_dead() {
 
 #[test]
 fn an_application_is_found_by_its_name() {
-    let pool = Builder::new().set("cluster.workers", 1).start();
+    let pool = showcase().set("cluster.workers", 1).start();
     let by_name = |name: &str| {
         let mut command = pool.bare_command();
         command
             .current_dir("/")
             .args(["status", "--json", "--app", name]);
-        crate::support::command::finish(command, SOON)
+        Ended::of(command, SOON)
     };
     let found = by_name("showcase");
     assert_eq!(found.code, Some(0), "{found:?}");
@@ -314,7 +309,7 @@ fn an_application_is_found_by_its_name() {
 
 #[test]
 fn usage_errors_are_told_from_failures() {
-    let (pool, _) = Builder::new().prepare();
+    let pool = showcase().prepare();
     for arguments in [
         &["dance"][..],
         &["--no-such-flag"],
@@ -338,7 +333,7 @@ fn usage_errors_are_told_from_failures() {
 
 #[test]
 fn flags_win_over_the_configuration_and_survive_a_reload() {
-    let builder = Builder::new().set("cluster.workers", 1);
+    let builder = showcase().set("cluster.workers", 1);
     let other = free_port();
     let mut pool = builder
         .argument("--workers")
@@ -348,7 +343,7 @@ fn flags_win_over_the_configuration_and_survive_a_reload() {
         .argument("--title")
         .argument("the showcase's")
         .start();
-    let check = |pool: &Pool| {
+    let check = |pool: &Cluster| {
         let status = pool.wait_whole(SOON);
         assert_eq!(status.workers_wanted, 3);
         assert_eq!(status.listen, [format!("127.0.0.1:{other}")]);
@@ -363,7 +358,7 @@ fn flags_win_over_the_configuration_and_survive_a_reload() {
 
 #[test]
 fn the_environment_wins_over_the_configuration() {
-    let pool = Builder::new()
+    let pool = showcase()
         .variable("HATCHERY__CLUSTER__WORKERS", "2")
         .variable("HATCHERY__SHOWCASE__GREETING", "Hello from outside")
         .start();
@@ -376,7 +371,7 @@ fn the_environment_wins_over_the_configuration() {
 
 #[test]
 fn without_waiting_a_verb_returns_at_once() {
-    let mut pool = Builder::new().set("cluster.drain_timeout", "5s").start();
+    let mut pool = showcase().set("cluster.drain_timeout", "5s").start();
     let (_, mut slow) = crate::crash::connection(&pool);
     slow.send(&Request::get("/slow?ms=2000")).unwrap();
     pool.wait_status("it is in flight", SOON, |status| {

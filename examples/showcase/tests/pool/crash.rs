@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use crate::support::{
-    Builder, Connection, FailureKind, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON,
-    alone, wait_until,
+    Cluster, Connection, FailureKind, Load, Plan, Process, REQUEST_LIMIT, Request, SOON, alone,
+    showcase, wait_until,
 };
 
 /// Keep-alive connections, `each` to every worker, with the pid that serves them.
-pub(crate) fn connections_to_each(pool: &Pool, each: usize) -> Vec<(u32, Connection)> {
+pub(crate) fn connections_to_each(pool: &Cluster, each: usize) -> Vec<(u32, Connection)> {
     let pids = pool.status().pids();
     let mut counts: BTreeMap<u32, usize> = pids.iter().map(|&pid| (pid, 0)).collect();
     let mut kept = Vec::new();
@@ -32,7 +32,7 @@ pub(crate) fn connections_to_each(pool: &Pool, each: usize) -> Vec<(u32, Connect
 }
 
 /// A keep-alive connection and the pid that serves it.
-pub(crate) fn connection(pool: &Pool) -> (u32, Connection) {
+pub(crate) fn connection(pool: &Cluster) -> (u32, Connection) {
     let mut connection = Connection::open(&pool.target(), REQUEST_LIMIT).unwrap();
     let answer = connection.request(&Request::get("/whoami"), REQUEST_LIMIT);
     let pid = answer.unwrap().json()["pid"].as_u64().unwrap();
@@ -40,7 +40,7 @@ pub(crate) fn connection(pool: &Pool) -> (u32, Connection) {
 }
 
 /// Makes the fault strike some worker, whose process must end without an answer.
-pub(crate) fn strike(pool: &Pool, fault: &str) -> u32 {
+pub(crate) fn strike(pool: &Cluster, fault: &str) -> u32 {
     let (pid, mut connection) = connection(pool);
     let process = Process::of(pid).unwrap();
     let request = Request::post(format!("/faults/{fault}"), "");
@@ -53,7 +53,7 @@ pub(crate) fn strike(pool: &Pool, fault: &str) -> u32 {
 
 #[test]
 fn a_killed_worker_takes_only_its_own_requests_along() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let mut waiting = connections_to_each(&pool, 2);
     for (_, connection) in &mut waiting {
         connection.send(&Request::get("/slow?ms=1500")).unwrap();
@@ -85,7 +85,7 @@ fn a_killed_worker_takes_only_its_own_requests_along() {
 #[test]
 fn workers_die_under_load_in_every_way_and_the_pool_becomes_whole_again() {
     let _alone = alone();
-    let pool = Pool::start();
+    let pool = showcase().start();
     let load = Load::start(&pool.target(), Plan::BOTH);
     let mut victims = Vec::new();
     for fault in ["abort", "segv", "exit", "exit?code=3", "kill"] {
@@ -131,7 +131,7 @@ fn workers_die_under_load_in_every_way_and_the_pool_becomes_whole_again() {
 fn nobody_waits_for_the_boot_of_a_dead_workers_successor() {
     const BOOT: Duration = Duration::from_secs(3);
     let _alone = alone();
-    let pool = Builder::new().set("showcase.boot_delay", "3s").start();
+    let pool = showcase().set("showcase.boot_delay", "3s").start();
     let load = Load::start(&pool.target(), Plan::FRESH);
     let victim = pool.status().worker(1).unwrap().pid;
     Process::of(victim).unwrap().signal(Signal::KILL);
@@ -148,7 +148,7 @@ fn nobody_waits_for_the_boot_of_a_dead_workers_successor() {
 
 #[test]
 fn a_panic_is_a_500_and_the_worker_lives_on() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let before = pool.status();
     let (pid, mut connection) = connection(&pool);
     let panic = Request::post("/faults/panic", "");
@@ -169,7 +169,7 @@ fn a_panic_is_a_500_and_the_worker_lives_on() {
 #[test]
 fn a_worker_that_is_told_to_leave_is_replaced_first() {
     let _alone = alone();
-    let pool = Pool::start();
+    let pool = showcase().start();
     let watch = pool.watch();
     let load = Load::start(&pool.target(), Plan::BOTH);
     for slot in 0..2 {
@@ -191,7 +191,7 @@ fn a_crash_loop_forks_little_and_ends_when_its_cause_is_gone() {
     const PROBE_INTERVAL: Duration = Duration::from_secs(2);
     /// Two workers, two restarts each.
     const BUDGET: usize = 4;
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 2)
         .set("cluster.probe_interval", "2s")
         .set("showcase.boot_fault_file", "fault")
@@ -237,9 +237,7 @@ fn a_crash_loop_forks_little_and_ends_when_its_cause_is_gone() {
 #[test]
 fn a_crash_loop_of_one_slot_is_not_noticed_by_clients() {
     let _alone = alone();
-    let pool = Builder::new()
-        .set("showcase.boot_fault_file", "fault")
-        .start();
+    let pool = showcase().set("showcase.boot_fault_file", "fault").start();
     let fault = pool.base().join("fault");
     let victim = pool.status().worker(3).unwrap().pid;
     fs::write(&fault, "error").unwrap();

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::output::Output;
-use crate::support::{Pool, Process, SOON, wait_until};
+use crate::support::{Cluster, Output, Process, SOON, showcase, wait_until};
 
 /// All events so far, as the command line tells them.
-fn events(pool: &Pool) -> Vec<Value> {
+fn events(pool: &Cluster) -> Vec<Value> {
     let text = pool.cli_ok(&["events", "--json"]).stdout;
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
@@ -36,7 +35,7 @@ fn have_in_order(events: &[Value], wanted: &[Value]) -> bool {
 
 #[test]
 fn a_death_and_a_reload_are_told_step_by_step() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let victim = pool.status().worker(1).unwrap().clone();
     Process::of(victim.pid).unwrap().signal(Signal::KILL);
     pool.wait_status("it is replaced", SOON, |status| {
@@ -74,7 +73,7 @@ fn a_death_and_a_reload_are_told_step_by_step() {
 
 #[test]
 fn who_follows_is_told_until_the_end() {
-    let mut pool = Pool::start();
+    let mut pool = showcase().start();
     let mut command = pool.bare_command();
     command
         .args(["events", "-f", "--json", "--run-dir"])
@@ -110,7 +109,7 @@ fn who_follows_is_told_until_the_end() {
 #[test]
 fn a_reader_that_stands_still_slows_nobody_and_sees_the_gap() {
     const COMMANDS: usize = 4000;
-    let pool = Pool::start();
+    let pool = showcase().start();
     let mut still = UnixStream::connect(pool.socket()).unwrap();
     still
         .write_all(b"{\"v\":1,\"verb\":\"events\",\"follow\":true}\n")

@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use crate::crash::{connection, strike};
 use crate::hang::{hang_by_request, watchful};
 use crate::support::{
-    Builder, Group, Pool, Process, REQUEST_LIMIT, Request, SOON, wait_for, wait_until,
+    Cluster, Group, Process, REQUEST_LIMIT, Request, SOON, showcase, wait_for, wait_until,
 };
 
 /// All reports, as the command line tells them.
-fn exits(pool: &Pool) -> Vec<Value> {
+fn exits(pool: &Cluster) -> Vec<Value> {
     let text = pool.cli_ok(&["exits", "--json"]).stdout;
     serde_json::from_str(&text).unwrap()
 }
 
 /// The report of a process, as soon as it is there.
-fn exit_of(pool: &Pool, pid: u32) -> Value {
+fn exit_of(pool: &Cluster, pid: u32) -> Value {
     wait_for("its exit report", SOON, || {
         exits(pool).into_iter().find(|exit| exit["pid"] == pid)
     })
@@ -38,7 +38,7 @@ fn lines<'a>(exit: &'a Value, field: &str) -> Vec<&'a str> {
 
 #[test]
 fn each_end_is_named_and_counted() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     assert_eq!(pool.cli_ok(&["exits"]).stdout, "no process has ended");
     assert_eq!(pool.cli_ok(&["exits", "--json"]).stdout, "[]");
     let table = [
@@ -77,7 +77,7 @@ fn each_end_is_named_and_counted() {
 
 #[test]
 fn a_killed_worker_tells_what_it_was_doing_and_said() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let (pid, mut panics) = connection(&pool);
     let panic = panics.request(&Request::post("/faults/panic", ""), SOON);
     assert_eq!(panic.unwrap().status, 500);
@@ -123,9 +123,10 @@ fn a_killed_worker_tells_what_it_was_doing_and_said() {
 
 #[test]
 fn planned_ends_have_reports_too_and_cost_nothing() {
-    let mut pool = Builder::new().set("cluster.lifetime", "2s").start();
+    let mut pool = showcase().set("cluster.lifetime", "2s").start();
     let (_, mut idle) = connection(&pool);
-    let has = |pool: &Pool, reason: &str| exits(pool).iter().any(|exit| exit["reason"] == reason);
+    let has =
+        |pool: &Cluster, reason: &str| exits(pool).iter().any(|exit| exit["reason"] == reason);
     wait_until("one is recycled", SOON, || has(&pool, "lifetime"));
     pool.set("cluster.lifetime", "0s");
     pool.cli_ok(&["reload"]);
@@ -153,7 +154,7 @@ fn planned_ends_have_reports_too_and_cost_nothing() {
     assert_eq!(last, ["stop", "stop"]);
 
     // The next master goes on where that one ended.
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
     let pid = strike(&pool, "abort");
     exit_of(&pool, pid);
@@ -162,7 +163,7 @@ fn planned_ends_have_reports_too_and_cost_nothing() {
 
 #[test]
 fn a_failed_boot_is_reported_with_its_reason() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 1)
         .set("showcase.boot_fault_file", "fault")
         .start();
@@ -182,7 +183,7 @@ fn a_failed_boot_is_reported_with_its_reason() {
 
 #[test]
 fn what_a_drain_cuts_at_its_end_is_counted() {
-    let pool = Builder::new().set("cluster.drain_timeout", "1s").start();
+    let pool = showcase().set("cluster.drain_timeout", "1s").start();
     let (pid, mut slow) = connection(&pool);
     slow.send(&Request::get("/slow?ms=60000")).unwrap();
     pool.wait_status("it is in flight", SOON, |status| {
@@ -201,7 +202,7 @@ fn what_a_drain_cuts_at_its_end_is_counted() {
 }
 
 /// Hangs a worker beside another request of it, and reads the report of its end.
-fn report_of_hang(pool: &Pool, fault: &str) -> Value {
+fn report_of_hang(pool: &Cluster, fault: &str) -> Value {
     let (pid, hung) = hang_by_request(pool, fault);
     let exit = exit_of(pool, pid);
     drop(hung);
@@ -246,7 +247,7 @@ fn a_stopped_worker_is_known_to_be_stopped() {
 
 #[test]
 fn an_allocation_that_fails_is_want_of_memory() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let (pid, mut connection) = connection(&pool);
     let process = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
     let limit = rustix::process::Rlimit {
@@ -290,7 +291,7 @@ fn a_hung_worker_names_the_request_and_what_its_thread_did() {
 }
 
 /// The stack, its summary and its event name the handler that had the thread.
-fn names_the_fault(pool: &Pool, exit: &Value, fault: &str) {
+fn names_the_fault(pool: &Cluster, exit: &Value, fault: &str) {
     let handler = format!("showcase::faults::{fault}");
     let stack = lines(exit, "stack");
     assert!(stack.iter().any(|line| line.contains(&handler)), "{exit:#}");
@@ -309,7 +310,7 @@ fn names_the_fault(pool: &Pool, exit: &Value, fault: &str) {
 
 #[test]
 fn a_panic_that_ends_a_worker_is_told_with_its_place() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let pid = strike(&pool, "panic-twice");
     let exit = exit_of(&pool, pid);
     assert_eq!(exit["reason"], "panic", "{exit:#}");
@@ -323,7 +324,7 @@ fn a_panic_that_ends_a_worker_is_told_with_its_place() {
 
 #[test]
 fn a_crash_names_the_place_once_its_names_are_there() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     for fault in ["segv", "abort"] {
         let pid = strike(&pool, fault);
         let handler = format!("showcase::faults::{fault}");
@@ -353,10 +354,10 @@ fn what_the_kernel_kills_for_want_of_memory_is_told_from_other_kills() {
     let Some(group) = Group::limited(LIMIT) else {
         return;
     };
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 2)
         .set("cluster.memory_soft", "0B")
-        .group(&group)
+        .control_group(group.procs())
         .start();
     let (pid, mut connection) = connection(&pool);
     let leak = Request::post("/faults/leak?mb=600", "");

@@ -6,8 +6,8 @@ use rustix::process::Signal;
 
 use crate::crash::connections_to_each;
 use crate::support::{
-    Builder, Connection, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Target, alone,
-    rounds, wait_until,
+    Cluster, Connection, Load, Plan, Process, REQUEST_LIMIT, Request, SOON, Target, alone, rounds,
+    showcase, wait_until,
 };
 
 /// Many clients that keep their connections.
@@ -18,7 +18,7 @@ const MANY: Plan = Plan {
 };
 
 /// Reloads again and again under load.
-fn reloads(pool: &Pool, target: &Target, plan: Plan, times: u64) {
+fn reloads(pool: &Cluster, target: &Target, plan: Plan, times: u64) {
     let load = Load::start(target, plan);
     for _ in 0..times {
         pool.cli_ok(&["reload"]);
@@ -33,7 +33,7 @@ fn reloads(pool: &Pool, target: &Target, plan: Plan, times: u64) {
 #[test]
 fn many_clients_keep_their_connections_through_many_reloads() {
     let _alone = alone();
-    let pool = Pool::start();
+    let pool = showcase().start();
     let times = rounds(8, 50);
     reloads(&pool, &pool.target(), MANY, times);
     let handovers = pool.status().handovers;
@@ -47,7 +47,7 @@ fn many_clients_keep_their_connections_through_many_reloads() {
 #[test]
 fn a_unix_socket_s_clients_keep_their_connections_too() {
     let _alone = alone();
-    let builder = Builder::new();
+    let builder = showcase();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("showcase.sock");
     let tcp = format!("127.0.0.1:{}", builder.port());
@@ -63,7 +63,7 @@ fn a_unix_socket_s_clients_keep_their_connections_too() {
 #[test]
 fn workers_with_threads_hand_over_between_all_of_them() {
     let _alone = alone();
-    let pool = Builder::new().set("http.threads", 2).start();
+    let pool = showcase().set("http.threads", 2).start();
     let plan = Plan {
         keep_alive: 16,
         ..MANY
@@ -74,7 +74,7 @@ fn workers_with_threads_hand_over_between_all_of_them() {
 #[test]
 fn recycles_are_not_noticed_by_anybody() {
     let _alone = alone();
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.lifetime", "1s")
         .set("cluster.lifetime_spacing", "100ms")
         .start();
@@ -91,7 +91,7 @@ fn recycles_are_not_noticed_by_anybody() {
 
 #[test]
 fn siblings_take_the_connections_of_slots_that_go() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let mut connections = connections_to_each(&pool, 5);
     pool.cli_ok(&["scale", "1"]);
     let status = pool.wait_whole(SOON);
@@ -107,7 +107,7 @@ fn siblings_take_the_connections_of_slots_that_go() {
 
 #[test]
 fn a_worker_that_leaves_by_itself_hands_over_too() {
-    let pool = Builder::new().set("cluster.workers", 2).start();
+    let pool = showcase().set("cluster.workers", 2).start();
     let mut connections = connections_to_each(&pool, 5);
     let leaver = pool.status().worker(0).unwrap().pid;
     Process::of(leaver).unwrap().signal(Signal::TERM);
@@ -124,7 +124,7 @@ fn a_worker_that_leaves_by_itself_hands_over_too() {
 
 #[test]
 fn who_loses_the_successor_gets_another() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 2)
         .set("cluster.drain_timeout", "60s")
         .start();
@@ -162,7 +162,7 @@ fn who_loses_the_successor_gets_another() {
 fn pipelined_requests_are_answered_in_order_through_reloads() {
     const DEPTH: usize = 8;
     let _alone = alone();
-    let pool = Pool::start();
+    let pool = showcase().start();
     let done = std::sync::atomic::AtomicBool::new(false);
     let client = || {
         let mut connection = Connection::open(&pool.target(), REQUEST_LIMIT).unwrap();
@@ -202,7 +202,7 @@ fn pipelined_requests_are_answered_in_order_through_reloads() {
 
 #[test]
 fn a_stop_has_nobody_to_hand_over_to() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     let mut connections = connections_to_each(&pool, 3);
     pool.master().signal(Signal::TERM);
     for (_, connection) in &mut connections {

@@ -6,7 +6,8 @@ use rustix::process::Signal;
 
 use crate::crash::connection;
 use crate::support::{
-    Builder, Connection, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, alone, wait_until,
+    Cluster, ClusterBuilder, Connection, Load, Plan, Process, REQUEST_LIMIT, Request, SOON, alone,
+    showcase, wait_until,
 };
 
 const HANG_TIMEOUT: Duration = Duration::from_secs(3);
@@ -15,8 +16,8 @@ const ABORT_GRACE: Duration = Duration::from_millis(500);
 /// What a busy machine may add to a limit.
 const SLACK: Duration = Duration::from_secs(2);
 
-pub(crate) fn watchful() -> Builder {
-    Builder::new()
+pub(crate) fn watchful() -> ClusterBuilder {
+    showcase()
         .set("cluster.heartbeat_interval", "100ms")
         .set("cluster.suspect_after", "500ms")
         .set("cluster.hang_timeout", "3s")
@@ -24,7 +25,10 @@ pub(crate) fn watchful() -> Builder {
 }
 
 /// Hangs one worker under load and follows it to its end.
-fn is_found_and_replaced(builder: Builder, hang: impl FnOnce(&Pool) -> (u32, Option<Connection>)) {
+fn is_found_and_replaced(
+    builder: ClusterBuilder,
+    hang: impl FnOnce(&Cluster) -> (u32, Option<Connection>),
+) {
     let _alone = alone();
     let pool = builder.start();
     let load = Load::start(&pool.target(), Plan::BOTH);
@@ -70,7 +74,7 @@ fn is_found_and_replaced(builder: Builder, hang: impl FnOnce(&Pool) -> (u32, Opt
 }
 
 /// Sends a request that hangs the worker, which must not see the connection end before.
-pub(crate) fn hang_by_request(pool: &Pool, fault: &str) -> (u32, Option<Connection>) {
+pub(crate) fn hang_by_request(pool: &Cluster, fault: &str) -> (u32, Option<Connection>) {
     let (pid, mut connection) = connection(pool);
     let request = Request::post(format!("/faults/{fault}"), "");
     connection.send(&request).unwrap();
@@ -89,7 +93,7 @@ fn a_blocked_worker_is_found_and_replaced() {
 
 /// Accepted by a worker that then hangs, and not yet looked at: such clients are served by another
 /// worker, long before the end of the hung one.
-fn clients_of_a_hung_worker_are_served_elsewhere(builder: Builder, fault: &str) {
+fn clients_of_a_hung_worker_are_served_elsewhere(builder: ClusterBuilder, fault: &str) {
     let _alone = alone();
     let pool = builder.set("cluster.hang_timeout", "120s").start();
     let (victim, mut blocked) = connection(&pool);

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::support::{
-    Builder, Connection, FailureKind, Pool, REQUEST_LIMIT, Request, SOON, wait_until,
+    Cluster, Connection, FailureKind, REQUEST_LIMIT, Request, SOON, showcase, wait_until,
 };
 
-fn one_worker() -> Pool {
-    Builder::new().set("cluster.workers", 1).start()
+fn one_worker() -> Cluster {
+    showcase().set("cluster.workers", 1).start()
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn the_routes_answer() {
 
 #[test]
 fn echo_returns_json_and_refuses_everything_else() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 1)
         .set("http.body_limit", "1MiB")
         .start();
@@ -90,7 +90,7 @@ fn echo_returns_json_and_refuses_everything_else() {
 
 #[test]
 fn faults_are_only_there_when_they_are_wanted() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 1)
         .set("showcase.faults", false)
         .start();
@@ -159,7 +159,7 @@ fn rubbish_is_answered_with_400_and_harms_nobody() {
 
 #[test]
 fn a_header_that_does_not_come_to_an_end_is_not_waited_for() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 1)
         .set("http.header_timeout", "500ms")
         .set("http.keep_alive_timeout", "60s")
@@ -191,7 +191,7 @@ fn a_header_that_does_not_come_to_an_end_is_not_waited_for() {
 
 #[test]
 fn an_idle_connection_is_closed_in_the_end() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 1)
         .set("http.keep_alive_timeout", "500ms")
         .start();
@@ -203,7 +203,7 @@ fn an_idle_connection_is_closed_in_the_end() {
 
 #[test]
 fn connections_beyond_the_cap_wait_for_their_turn() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 1)
         .set("http.max_connections", 2)
         .start();

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Builder, Load, Plan, SOON, alone};
+use crate::support::{Load, Plan, SOON, alone, showcase};
 
 #[test]
 fn old_workers_are_recycled_one_at_a_time_without_a_failed_request() {
     const SPACING: Duration = Duration::from_millis(500);
     let _alone = alone();
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.lifetime", "2s")
         .set("cluster.lifetime_spacing", "500ms")
         .start();

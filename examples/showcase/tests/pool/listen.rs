@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::client::ask;
 use crate::support::{
-    Builder, Load, Plan, REQUEST_LIMIT, Request, SOON, Target, alone, wait_until,
+    Load, Plan, REQUEST_LIMIT, Request, SOON, Target, alone, showcase, wait_until,
 };
 
 #[test]
@@ -19,7 +19,7 @@ fn several_addresses_of_every_kind_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
     for mode in ["slots", "shared"] {
-        let builder = Builder::new();
+        let builder = showcase();
         let port = builder.port();
         let addresses = [
             format!("127.0.0.1:{port}"),
@@ -68,7 +68,7 @@ fn several_addresses_of_every_kind_at_once() {
 #[test]
 fn new_connections_are_spread_over_the_slots() {
     const CONNECTIONS: u64 = 400;
-    let pool = Builder::new().start();
+    let pool = showcase().start();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     for _ in 0..CONNECTIONS {
         let whoami = pool.ask(&Request::get("/whoami").close()).json();
@@ -86,7 +86,7 @@ fn a_dead_masters_unix_socket_is_replaced_and_a_living_ones_is_not() {
     let address = format!("unix:{}", path.display());
     let on_it = || {
         let addresses = json!([address]);
-        Builder::new()
+        showcase()
             .set("cluster.workers", 1)
             .set("listen.addresses", addresses)
     };
@@ -117,7 +117,7 @@ fn a_dead_masters_unix_socket_is_replaced_and_a_living_ones_is_not() {
 
 #[test]
 fn the_kernel_may_choose_the_port() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("listen.addresses", json!(["127.0.0.1:0"]))
         .start();
     let listen = pool.status().listen;

@@ -13,6 +13,7 @@
 mod agent;
 mod chaos;
 mod cli;
+mod cluster;
 mod crash;
 mod events;
 mod exits;

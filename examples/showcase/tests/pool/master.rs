@@ -6,12 +6,12 @@ use rustix::process::Signal;
 
 use crate::crash::{connection, connections_to_each};
 use crate::support::{
-    Builder, Connection, FailureKind, Pool, Process, REQUEST_LIMIT, Request, SOON, is_free,
+    Cluster, Connection, FailureKind, Process, REQUEST_LIMIT, Request, SOON, is_free, showcase,
     wait_until,
 };
 
 /// A request that is being served.
-fn in_flight(pool: &Pool, ms: u64) -> (u32, Connection) {
+fn in_flight(pool: &Cluster, ms: u64) -> (u32, Connection) {
     let (pid, mut connection) = connection(pool);
     connection
         .send(&Request::get(format!("/slow?ms={ms}")))
@@ -26,7 +26,7 @@ fn in_flight(pool: &Pool, ms: u64) -> (u32, Connection) {
 #[test]
 fn a_polite_stop_finishes_what_is_in_flight() {
     for signal in [Signal::TERM, Signal::INT] {
-        let mut pool = Pool::start();
+        let mut pool = showcase().start();
         let began = Instant::now();
         let (_, mut slow) = in_flight(&pool, 2000);
         pool.master().signal(signal);
@@ -46,7 +46,7 @@ fn a_polite_stop_finishes_what_is_in_flight() {
 
 #[test]
 fn a_polite_stop_ends_idle_connections_and_serves_the_ones_in_use() {
-    let mut pool = Builder::new().set("cluster.idle_grace", "2s").start();
+    let mut pool = showcase().set("cluster.idle_grace", "2s").start();
     let mut connections = connections_to_each(&pool, 2);
     pool.master().signal(Signal::TERM);
     pool.wait_status("it stops", SOON, |status| status.state == "stopping");
@@ -73,7 +73,7 @@ fn a_polite_stop_ends_idle_connections_and_serves_the_ones_in_use() {
 /// until it has.
 #[test]
 fn a_polite_stop_serves_what_waits_behind_a_busy_worker() {
-    let mut pool = Builder::new().set("cluster.workers", 1).start();
+    let mut pool = showcase().set("cluster.workers", 1).start();
     let (_, mut busy) = connection(&pool);
     busy.send(&Request::post("/faults/block?ms=700", ""))
         .unwrap();
@@ -95,7 +95,7 @@ fn a_polite_stop_serves_what_waits_behind_a_busy_worker() {
 
 #[test]
 fn a_stop_in_the_middle_of_a_restart_wins() {
-    let mut pool = Pool::start();
+    let mut pool = showcase().start();
     let (_, mut slow) = in_flight(&pool, 1500);
     pool.cli_ok(&["restart", "--no-wait"]);
     pool.wait_status("it stops", SOON, |status| status.state == "stopping");
@@ -108,7 +108,7 @@ fn a_stop_in_the_middle_of_a_restart_wins() {
 
 #[test]
 fn a_second_signal_stops_at_once() {
-    let mut pool = Builder::new().set("cluster.drain_timeout", "60s").start();
+    let mut pool = showcase().set("cluster.drain_timeout", "60s").start();
     let (_, mut slow) = in_flight(&pool, 60_000);
     pool.master().signal(Signal::TERM);
     pool.wait_status("it stops", SOON, |status| status.state == "stopping");
@@ -127,7 +127,7 @@ fn a_second_signal_stops_at_once() {
 
 #[test]
 fn a_blocked_worker_does_not_outlive_the_stop() {
-    let mut pool = Builder::new().set("cluster.drain_timeout", "1s").start();
+    let mut pool = showcase().set("cluster.drain_timeout", "1s").start();
     let mut connections = connections_to_each(&pool, 1);
     for ((_, connection), fault) in connections.iter_mut().zip(["block", "spin"]) {
         let request = Request::post(format!("/faults/{fault}"), "");
@@ -146,7 +146,7 @@ fn a_blocked_worker_does_not_outlive_the_stop() {
 
 #[test]
 fn a_stop_in_the_middle_of_a_reload_wins() {
-    let mut pool = Builder::new().set("showcase.boot_delay", "1s").start();
+    let mut pool = showcase().set("showcase.boot_delay", "1s").start();
     let ended = std::thread::scope(|scope| {
         let reload = scope.spawn(|| pool.cli(&["reload"]));
         pool.wait_status("it reloads", SOON, |status| status.workers.len() > 4);
@@ -161,7 +161,7 @@ fn a_stop_in_the_middle_of_a_reload_wins() {
 
 #[test]
 fn a_killed_master_leaves_nothing_and_what_is_in_flight_is_finished() {
-    let mut pool = Builder::new().set("cluster.orphan_grace", "0s").start();
+    let mut pool = showcase().set("cluster.orphan_grace", "0s").start();
     let (busy, mut slow) = in_flight(&pool, 1000);
     // Another worker is blocked: it must not outlive the master either.
     let mut blocked = connections_to_each(&pool, 1);
@@ -181,14 +181,14 @@ fn a_killed_master_leaves_nothing_and_what_is_in_flight_is_finished() {
     assert!(is_free(pool.port()));
 
     // What the dead master left on disk does not stand in the way.
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
     assert_eq!(pool.ask(&Request::get("/hello")).status, 200);
 }
 
 #[test]
 fn orphans_serve_on_for_the_grace_that_they_are_given() {
-    let mut pool = Builder::new().set("cluster.orphan_grace", "2s").start();
+    let mut pool = showcase().set("cluster.orphan_grace", "2s").start();
     let killed = Instant::now();
     pool.master().signal(Signal::KILL);
     pool.wait_master(SOON);
@@ -207,7 +207,7 @@ fn orphans_serve_on_for_the_grace_that_they_are_given() {
 
 #[test]
 fn a_master_killed_while_workers_boot_leaves_nothing() {
-    let mut pool = Builder::new()
+    let mut pool = showcase()
         .set("showcase.boot_delay", "1h")
         .set("cluster.orphan_grace", "0s")
         .launch();

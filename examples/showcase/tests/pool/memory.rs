@@ -4,30 +4,30 @@ use std::time::Duration;
 
 use crate::crash::connection;
 use crate::support::{
-    Builder, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, alone, wait_until,
+    Cluster, ClusterBuilder, Load, Plan, Process, REQUEST_LIMIT, Request, SOON, alone, showcase,
+    wait_until,
 };
 
 /// Memory is looked at often; a fresh worker has been looked at after this.
 const LOOKED_AT: Duration = Duration::from_secs(1);
 
-fn limited(soft: &str, hard: &str) -> Builder {
-    Builder::new()
+fn limited(soft: &str, hard: &str) -> ClusterBuilder {
+    showcase()
         .set("cluster.memory_interval", "200ms")
         .set("cluster.memory_soft", soft)
         .set("cluster.memory_hard", hard)
 }
 
 /// Waits until no worker counts as one that needs so much from its start.
-fn wait_looked_at(pool: &Pool) {
+fn wait_looked_at(pool: &Cluster) {
     pool.wait_status("all have been looked at", SOON, |status| {
-        let age = |worker: &crate::support::status::Worker| {
-            Duration::from_millis(worker.uptime_ms) > LOOKED_AT
-        };
+        let age =
+            |worker: &crate::support::Worker| Duration::from_millis(worker.uptime_ms) > LOOKED_AT;
         status.workers.iter().all(age)
     });
 }
 
-fn leak(pool: &Pool, mb: u32) -> u32 {
+fn leak(pool: &Cluster, mb: u32) -> u32 {
     let (pid, mut connection) = connection(pool);
     let request = Request::post(format!("/faults/leak?mb={mb}"), "").close();
     assert_eq!(

@@ -11,22 +11,22 @@ use rustix::process::Signal;
 
 use crate::crash::{connection, connections_to_each};
 use crate::support::{
-    Builder, Connection, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, Target,
-    alone, rounds, wait_for, wait_until,
+    Cluster, Connection, Load, Plan, Process, REQUEST_LIMIT, Request, SOON, Status, Target, alone,
+    rounds, showcase, wait_for, wait_until,
 };
 
 /// Kills the master and starts the next one; returns the status when the new pool is whole and
 /// nobody of the former one is left.
-fn succession(pool: &mut Pool) -> Status {
+fn succession(pool: &mut Cluster) -> Status {
     kill_master(pool);
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
     pool.wait_status("the orphans are gone", SOON, |status| {
         status.orphans.is_empty() && status.is_whole(status.workers_wanted)
     })
 }
 
-fn kill_master(pool: &mut Pool) {
+fn kill_master(pool: &mut Cluster) {
     pool.master().signal(Signal::KILL);
     pool.wait_master(SOON);
 }
@@ -38,7 +38,7 @@ struct Agents {
 }
 
 impl Agents {
-    fn watch(pool: &Pool) -> Self {
+    fn watch(pool: &Cluster) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (stopped, directory) = (Arc::clone(&stop), pool.base().to_owned());
         let thread = std::thread::spawn(move || {
@@ -67,7 +67,7 @@ fn agents(directory: &Path) -> BTreeSet<Process> {
 }
 
 /// Kills the master again and again under load; nobody fails.
-fn successions_unnoticed(mut pool: Pool, target: &Target) {
+fn successions_unnoticed(mut pool: Cluster, target: &Target) {
     let load = Load::start(target, Plan::BOTH);
     let agents = Agents::watch(&pool);
     for _ in 0..rounds(4, 20) {
@@ -94,7 +94,7 @@ fn successions_unnoticed(mut pool: Pool, target: &Target) {
 #[test]
 fn a_new_master_takes_over_and_no_client_notices() {
     let _alone = alone();
-    let pool = Pool::start();
+    let pool = showcase().start();
     let target = pool.target();
     successions_unnoticed(pool, &target);
 }
@@ -102,13 +102,13 @@ fn a_new_master_takes_over_and_no_client_notices() {
 #[test]
 fn a_new_master_takes_over_one_shared_listener() {
     let _alone = alone();
-    let pool = Builder::new().set("listen.mode", "shared").start();
+    let pool = showcase().set("listen.mode", "shared").start();
     let target = pool.target();
     successions_unnoticed(pool, &target);
 }
 
-fn unix_pool() -> (Pool, PathBuf) {
-    let (mut pool, _) = Builder::new().prepare();
+fn unix_pool() -> (Cluster, PathBuf) {
+    let mut pool = showcase().prepare();
     let path = pool.base().join("web.sock");
     pool.set(
         "listen.addresses",
@@ -117,7 +117,7 @@ fn unix_pool() -> (Pool, PathBuf) {
             format!("unix:{}", path.display())
         ]),
     );
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
     (pool, path)
 }
@@ -132,7 +132,7 @@ fn a_new_master_takes_over_a_unix_socket() {
 /// What waits in a queue while there is no master is served, whoever held the socket.
 #[test]
 fn what_waits_in_a_queue_outlives_the_master() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     let workers: Vec<_> = pool.status().pids().into_iter().collect();
     for pid in &workers {
         Process::of(*pid).unwrap().signal(Signal::STOP);
@@ -148,7 +148,7 @@ fn what_waits_in_a_queue_outlives_the_master() {
         Process::of(*pid).unwrap().signal(Signal::KILL);
     }
     // The agent alone has the listeners now.
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
     for connection in &mut waiting {
         assert_eq!(connection.receive(REQUEST_LIMIT).unwrap().status, 200);
@@ -158,7 +158,7 @@ fn what_waits_in_a_queue_outlives_the_master() {
 #[test]
 fn without_the_agent_the_workers_listeners_are_taken_over() {
     let _alone = alone();
-    let mut pool = Pool::start();
+    let mut pool = showcase().start();
     let load = Load::start(&pool.target(), Plan::BOTH);
     let agent = Process::of(pool.status().agent.unwrap().pid).unwrap();
     // So that it cannot start another.
@@ -179,7 +179,7 @@ fn without_the_agent_the_workers_listeners_are_taken_over() {
 #[test]
 fn a_blocked_orphan_is_taken_over_and_ended() {
     let _alone = alone();
-    let mut pool = Builder::new().set("cluster.drain_timeout", "2s").start();
+    let mut pool = showcase().set("cluster.drain_timeout", "2s").start();
     let mut connections = connections_to_each(&pool, 1);
     let (blocked, connection) = &mut connections[0];
     connection
@@ -194,7 +194,7 @@ fn a_blocked_orphan_is_taken_over_and_ended() {
         worker.is_some_and(|worker| worker.in_flight > 0)
     });
     kill_master(&mut pool);
-    pool.launch(&[]);
+    pool.launch();
     let status = pool.wait_status("it has reported", SOON, |status| {
         status
             .orphans
@@ -222,13 +222,13 @@ fn a_blocked_orphan_is_taken_over_and_ended() {
 
 #[test]
 fn a_silent_agent_is_ended_before_there_is_another() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     let agent = Process::of(pool.status().agent.unwrap().pid).unwrap();
     agent.signal(Signal::STOP);
     wait_until("it stands still", SOON, || agent.is_stopped());
     let agents = Agents::watch(&pool);
     kill_master(&mut pool);
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
     assert!(!agent.is_alive());
     assert_eq!(agents.finish(), 1, "never two agents");
@@ -237,7 +237,7 @@ fn a_silent_agent_is_ended_before_there_is_another() {
 #[test]
 fn orphans_that_drain_report_to_the_one_after_the_next() {
     let _alone = alone();
-    let mut pool = Pool::start();
+    let mut pool = showcase().start();
     let load = Load::start(&pool.target(), Plan::FRESH);
     let (busy, mut slow) = connection(&pool);
     slow.send(&Request::get("/slow?ms=5000")).unwrap();
@@ -247,7 +247,7 @@ fn orphans_that_drain_report_to_the_one_after_the_next() {
     };
     for _ in 0..2 {
         kill_master(&mut pool);
-        pool.launch(&[]);
+        pool.launch();
         pool.wait_started();
         pool.wait_status("it drains", SOON, is_draining);
     }
@@ -264,7 +264,7 @@ fn a_start_that_fails_leaves_the_orphans_as_they_were() {
     let load = Load::start(&pool.target(), Plan::BOTH);
     kill_master(&mut pool);
     pool.set("showcase.boot_fault", "error");
-    pool.launch(&[]);
+    pool.launch();
     assert_eq!(pool.wait_master(SOON).code(), Some(1));
     load.serve_more(50);
     let mut unix = Connection::open(&Target::Unix(path), REQUEST_LIMIT).unwrap();
@@ -273,7 +273,7 @@ fn a_start_that_fails_leaves_the_orphans_as_they_were() {
     assert!(before.pids().contains(&u32::try_from(pid).unwrap()));
 
     pool.set("showcase.boot_fault", "none");
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
     pool.wait_status("all are gone", SOON, |status| status.orphans.is_empty());
     load.serve_more(50);
@@ -282,11 +282,11 @@ fn a_start_that_fails_leaves_the_orphans_as_they_were() {
 
 #[test]
 fn a_stop_takes_the_orphans_along() {
-    let mut pool = Pool::start();
+    let mut pool = showcase().start();
     let old = pool.status().pids();
     kill_master(&mut pool);
     pool.set("showcase.boot_delay", "1h");
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_status("the orphans have reported", SOON, |status| {
         let orphans = status
             .orphans
@@ -299,7 +299,7 @@ fn a_stop_takes_the_orphans_along() {
 
 #[test]
 fn orphans_go_when_nobody_comes() {
-    let mut pool = Builder::new()
+    let mut pool = showcase()
         .set("cluster.orphan_grace", "1s")
         .set("cluster.workers", 2)
         .start();
@@ -307,17 +307,17 @@ fn orphans_go_when_nobody_comes() {
     wait_for("they are gone", SOON, || {
         pool.processes().is_empty().then_some(())
     });
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
 }
 
 #[test]
 fn orphans_find_the_next_image_of_their_new_master() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     let (busy, mut slow) = connection(&pool);
     slow.send(&Request::get("/slow?ms=6000")).unwrap();
     kill_master(&mut pool);
-    pool.launch(&[]);
+    pool.launch();
     pool.wait_started();
     let is_there = |status: &Status| status.orphans.iter().any(|orphan| orphan.pid == busy);
     pool.wait_status("it drains", SOON, is_there);

@@ -4,8 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::{
-    Builder, Connection, Group, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status,
-    alone, wait_for, wait_until,
+    Cluster, ClusterBuilder, Connection, Group, Load, Plan, Process, REQUEST_LIMIT, Request, SOON,
+    Status, alone, showcase, wait_for, wait_until,
 };
 
 const MIB: u64 = 1 << 20;
@@ -13,8 +13,8 @@ const MIB: u64 = 1 << 20;
 /// What a real pool may use in its control group.
 const LIMIT: u64 = 300 * MIB;
 
-fn watchful() -> Builder {
-    Builder::new()
+fn watchful() -> ClusterBuilder {
+    showcase()
         .set("cluster.workers", 2)
         .set("cluster.memory_interval", "50ms")
         .set("cluster.memory_fresh", "1s")
@@ -24,7 +24,7 @@ fn watchful() -> Builder {
 }
 
 /// Makes the kernel tell that somebody waited for memory for so much of the time, per cent.
-fn feed(pool: &Pool, percent: u32) {
+fn feed(pool: &Cluster, percent: u32) {
     let directory = pool.pressure_root().join("proc/pressure");
     fs::create_dir_all(&directory).unwrap();
     let text = format!("some avg10={percent}.00 avg60=0.00 avg300=0.00 total=1\n");
@@ -34,21 +34,21 @@ fn feed(pool: &Pool, percent: u32) {
 }
 
 /// A pool that reads what it is fed.
-fn fed(builder: Builder) -> Pool {
-    let (mut pool, arguments) = builder.prepare();
+fn fed(builder: ClusterBuilder) -> Cluster {
+    let mut pool = builder.prepare();
     feed(&pool, 0);
-    pool.launch(&arguments);
+    pool.launch();
     pool.wait_started();
     pool
 }
 
-fn wait_level(pool: &Pool, level: u8) -> Status {
+fn wait_level(pool: &Cluster, level: u8) -> Status {
     pool.wait_status("the level is as the readings say", SOON, |status| {
         status.pressure.level == level
     })
 }
 
-fn open(pool: &Pool) -> Connection {
+fn open(pool: &Cluster) -> Connection {
     Connection::open(&pool.target(), REQUEST_LIMIT).unwrap()
 }
 
@@ -189,7 +189,7 @@ fn a_real_limit_is_noticed_before_it_is_reached() {
     let Some(group) = Group::limited(LIMIT) else {
         return;
     };
-    let pool = watchful().group(&group).start();
+    let pool = watchful().control_group(group.procs()).start();
     let load = Load::start(&pool.target(), Plan::FRESH);
     let first = pool.status();
     // More than the limit goes through the cache, which is given up each time.
@@ -242,7 +242,7 @@ fn a_real_limit_is_noticed_before_it_is_reached() {
 }
 
 /// Waits until the master has looked at its memory again.
-fn wait_cycle(pool: &Pool) {
+fn wait_cycle(pool: &Cluster) {
     let before = pool.status().master.uptime_ms;
     wait_until("the master has looked", SOON, || {
         pool.status().master.uptime_ms > before + 60

@@ -5,18 +5,20 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::support::process::file_identity;
-use crate::support::{Builder, Load, Plan, Pool, Process, SOON, Status, alone, wait_until};
+use crate::support::{
+    Cluster, ClusterBuilder, Load, Plan, Process, SOON, Status, alone, file_identity, showcase,
+    wait_until,
+};
 
 /// The other release.
 const PRETENDER: &str = env!("CARGO_BIN_EXE_showcase-pretender");
 
-fn install_other(pool: &Pool) {
-    pool.replace_binary(&fs::read(PRETENDER).unwrap());
+fn install_other(pool: &Cluster) {
+    pool.replace_executable(&fs::read(PRETENDER).unwrap());
 }
 
-fn builder(pretends: &str) -> Builder {
-    Builder::new()
+fn builder(pretends: &str) -> ClusterBuilder {
+    showcase()
         .set("cluster.workers", 3)
         .set("cluster.surge", 1)
         .set("cluster.min_ready", "500ms")
@@ -24,17 +26,17 @@ fn builder(pretends: &str) -> Builder {
 }
 
 /// A pool of the other release.
-fn start_other(builder: Builder) -> Pool {
-    let (mut pool, arguments) = builder.prepare();
+fn start_other(builder: ClusterBuilder) -> Cluster {
+    let mut pool = builder.prepare();
     install_other(&pool);
-    pool.launch(&arguments);
+    pool.launch();
     pool.wait_started();
     pool
 }
 
 /// Kills a worker and waits until the pool is whole again. Returns its pid.
 #[track_caller]
-fn crash_one(pool: &Pool) -> u32 {
+fn crash_one(pool: &Cluster) -> u32 {
     let victim = pool.wait_whole(SOON).worker(0).unwrap().pid;
     Process::of(victim).unwrap().signal(Signal::KILL);
     pool.wait_status("its successor serves", SOON, |status| {
@@ -53,7 +55,7 @@ fn assert_all_run(status: &Status, image: Option<(u64, u64)>) {
 fn a_new_master_keeps_workers_that_speak_the_former_protocol() {
     let _alone = alone();
     let pool = builder("protocol-1,no-state").start();
-    let image = file_identity(&pool.binary());
+    let image = file_identity(&pool.executable());
     let load = Load::start(&pool.target(), Plan::BOTH);
     install_other(&pool);
     let ended = pool.cli_ok(&["reload"]);
@@ -61,16 +63,16 @@ fn a_new_master_keeps_workers_that_speak_the_former_protocol() {
     assert!(ended.stdout.contains(why), "{ended:?}");
     assert!(ended.stdout.contains("--check-state"), "{ended:?}");
     assert_eq!(pool.master().executable(), image);
-    assert_all_run(&pool.wait_whole(SOON), file_identity(&pool.binary()));
+    assert_all_run(&pool.wait_whole(SOON), file_identity(&pool.executable()));
     // What a master does with workers it does with these: replace, shrink, grow, adopt.
     pool.cli_ok(&["reload"]);
     pool.cli_ok(&["scale", "1"]);
     pool.cli_ok(&["scale", "3"]);
     let victim = crash_one(&pool);
     load.serve_more(50);
-    pool.replace_binary_by_twin();
+    pool.replace_executable_by_twin();
     pool.cli_ok(&["reload"]);
-    assert_all_run(&pool.wait_whole(SOON), file_identity(&pool.binary()));
+    assert_all_run(&pool.wait_whole(SOON), file_identity(&pool.executable()));
     load.serve_more(50);
     let tally = load.finish();
     tally.assert_only_cut_by(&[victim], Plan::BOTH);
@@ -85,10 +87,10 @@ fn an_old_master_starts_new_workers_and_then_follows() {
     assert_eq!(spoken(old).as_deref(), Some("1"));
     let load = Load::start(&pool.target(), Plan::BOTH);
     for _ in 0..2 {
-        pool.replace_binary_by_twin();
+        pool.replace_executable_by_twin();
         let ended = pool.cli_ok(&["reload"]);
         assert!(ended.stdout.contains("the master runs"), "{ended:?}");
-        let image = file_identity(&pool.binary());
+        let image = file_identity(&pool.executable());
         assert_eq!(pool.master().executable(), image);
         let status = pool.wait_whole(SOON);
         assert_all_run(&status, image);
@@ -100,7 +102,7 @@ fn an_old_master_starts_new_workers_and_then_follows() {
         // And back: its workers go before the master does.
         install_other(&pool);
         pool.cli_ok(&["reload"]);
-        let image = file_identity(&pool.binary());
+        let image = file_identity(&pool.executable());
         assert_eq!(pool.master().executable(), image);
         assert_all_run(&pool.wait_whole(SOON), image);
         load.serve_more(50);
@@ -118,7 +120,7 @@ fn an_old_master_does_not_take_over_workers_that_it_cannot_speak_to() {
     assert!(ended.stderr.contains("reload to it first"), "{ended:?}");
     assert_eq!(pool.wait_whole(SOON).pids(), before.pids());
     pool.cli_ok(&["reload"]);
-    let image = file_identity(&pool.binary());
+    let image = file_identity(&pool.executable());
     assert_eq!(pool.master().executable(), image);
 }
 

@@ -6,16 +6,14 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::crash::connections_to_each;
-use crate::support::process::file_identity;
-use crate::support::status::Worker;
 use crate::support::{
-    Builder, Ended, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, alone, rounds,
-    wait_until,
+    Cluster, Ended, Load, Plan, Process, REQUEST_LIMIT, Request, SOON, Status, Worker, alone,
+    file_identity, rounds, showcase, wait_until,
 };
 
 /// What every worker answers at `/hello`; they must agree.
 #[track_caller]
-fn greeting(pool: &Pool) -> String {
+fn greeting(pool: &Cluster) -> String {
     let mut greetings = BTreeSet::new();
     for (_, mut connection) in connections_to_each(pool, 1) {
         let answer = connection.request(&Request::get("/hello"), REQUEST_LIMIT);
@@ -26,7 +24,7 @@ fn greeting(pool: &Pool) -> String {
 }
 
 /// Reloads `times` under load and checks that nobody but the workers noticed.
-fn reloads_unnoticed(mut pool: Pool, plan: Plan, times: u64) {
+fn reloads_unnoticed(mut pool: Cluster, plan: Plan, times: u64) {
     let watch = pool.watch();
     let load = Load::start(&pool.target(), plan);
     for round in 1..=times {
@@ -59,26 +57,26 @@ fn reloads_unnoticed(mut pool: Pool, plan: Plan, times: u64) {
 #[test]
 fn many_reloads_with_a_new_connection_for_each_request() {
     let _alone = alone();
-    reloads_unnoticed(Pool::start(), Plan::FRESH, rounds(20, 50));
+    reloads_unnoticed(showcase().start(), Plan::FRESH, rounds(20, 50));
 }
 
 #[test]
 fn many_reloads_with_kept_connections() {
     let _alone = alone();
-    reloads_unnoticed(Pool::start(), Plan::KEEP_ALIVE, rounds(20, 50));
+    reloads_unnoticed(showcase().start(), Plan::KEEP_ALIVE, rounds(20, 50));
 }
 
 #[test]
 fn reloads_with_one_shared_listener() {
     let _alone = alone();
-    let pool = Builder::new().set("listen.mode", "shared").start();
+    let pool = showcase().set("listen.mode", "shared").start();
     reloads_unnoticed(pool, Plan::BOTH, 5);
 }
 
 #[test]
 fn reloads_of_workers_with_two_threads_and_a_slow_boot() {
     let _alone = alone();
-    let pool = Builder::new()
+    let pool = showcase()
         .set("http.threads", 2)
         .set("showcase.boot_delay", "200ms")
         .start();
@@ -87,7 +85,7 @@ fn reloads_of_workers_with_two_threads_and_a_slow_boot() {
 
 #[test]
 fn a_reload_replaces_in_batches_of_the_surge() {
-    let pool = Builder::new().set("cluster.surge", 1).start();
+    let pool = showcase().set("cluster.surge", 1).start();
     let watch = pool.watch();
     pool.cli_ok(&["reload"]);
     pool.wait_whole(SOON);
@@ -102,7 +100,7 @@ fn a_reload_replaces_in_batches_of_the_surge() {
 
 #[test]
 fn sighup_reloads() {
-    let mut pool = Pool::start();
+    let mut pool = showcase().start();
     let before = pool.status();
     pool.set("showcase.greeting", "Hello again");
     pool.master().signal(Signal::HUP);
@@ -114,7 +112,7 @@ fn sighup_reloads() {
 
 #[test]
 fn reloads_at_the_same_time_end_in_the_configuration_on_disk() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     std::thread::scope(|scope| {
         for _ in 0..3 {
             scope.spawn(|| pool.cli_ok(&["reload"]));
@@ -129,7 +127,7 @@ fn reloads_at_the_same_time_end_in_the_configuration_on_disk() {
 
 /// A reload that must be refused: code 1, a reason with `parts` in it, and nothing has changed.
 #[track_caller]
-fn is_refused(pool: &Pool, before: &Status, parts: &[&str]) -> Ended {
+fn is_refused(pool: &Cluster, before: &Status, parts: &[&str]) -> Ended {
     let ended = pool.cli(&["reload"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     for part in parts {
@@ -157,7 +155,7 @@ fn is_refused(pool: &Pool, before: &Status, parts: &[&str]) -> Ended {
 #[test]
 fn a_reload_to_what_does_not_boot_leaves_the_old_pool_untouched() {
     let _alone = alone();
-    let mut pool = Builder::new()
+    let mut pool = showcase()
         .set("cluster.ready_timeout", "3s")
         .set("cluster.abort_grace", "200ms")
         .start();
@@ -197,7 +195,7 @@ fn a_reload_to_what_does_not_boot_leaves_the_old_pool_untouched() {
 
 #[test]
 fn a_reload_to_a_bad_configuration_is_refused_before_anything_starts() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     let before = pool.status();
     pool.set("cluster.wokers", 3);
     is_refused(
@@ -215,15 +213,15 @@ fn a_reload_to_a_bad_configuration_is_refused_before_anything_starts() {
 
 #[test]
 fn a_reload_to_a_binary_that_does_not_run_is_refused() {
-    let pool = Builder::new().set("cluster.workers", 2).start();
+    let pool = showcase().set("cluster.workers", 2).start();
     let before = pool.status();
-    pool.replace_binary(&fs::read("/bin/false").unwrap());
+    pool.replace_executable(&fs::read("/bin/false").unwrap());
     is_refused(&pool, &before, &["exit code 1"]);
-    pool.replace_binary(b"\x7fELF, it seems");
+    pool.replace_executable(b"\x7fELF, it seems");
     is_refused(&pool, &before, &["showcase"]);
-    fs::remove_file(pool.binary()).unwrap();
+    fs::remove_file(pool.executable()).unwrap();
     is_refused(&pool, &before, &["showcase"]);
-    pool.replace_binary_by_twin();
+    pool.replace_executable_by_twin();
     pool.cli_ok(&["reload"]);
     pool.wait_whole(SOON);
 }
@@ -238,13 +236,13 @@ fn executables(status: &Status) -> BTreeSet<(u64, u64)> {
 
 #[test]
 fn a_crash_restarts_the_pinned_binary_and_a_reload_takes_the_one_on_disk() {
-    let pool = Pool::start();
-    let pinned = file_identity(&pool.binary()).unwrap();
+    let pool = showcase().start();
+    let pinned = file_identity(&pool.executable()).unwrap();
     let first = pool.status();
     assert_eq!(executables(&first), BTreeSet::from([pinned]));
 
-    pool.replace_binary_by_twin();
-    let on_disk = file_identity(&pool.binary()).unwrap();
+    pool.replace_executable_by_twin();
+    let on_disk = file_identity(&pool.executable()).unwrap();
     assert_ne!(on_disk, pinned);
     let victim = first.worker(1).unwrap().pid;
     Process::of(victim).unwrap().signal(Signal::KILL);
@@ -271,7 +269,7 @@ fn a_crash_restarts_the_pinned_binary_and_a_reload_takes_the_one_on_disk() {
 #[test]
 fn a_worker_killed_in_the_middle_of_a_reload_stops_nothing() {
     let _alone = alone();
-    let mut pool = Builder::new().set("cluster.min_ready", "1s").start();
+    let mut pool = showcase().set("cluster.min_ready", "1s").start();
     let before = pool.status();
     let load = Load::start(&pool.target(), Plan::FRESH);
     pool.set("showcase.greeting", "Hello, survivors");
@@ -301,7 +299,7 @@ fn a_worker_killed_in_the_middle_of_a_reload_stops_nothing() {
 #[test]
 fn a_canary_that_dies_ends_the_reload() {
     let _alone = alone();
-    let mut pool = Builder::new().set("cluster.min_ready", "60s").start();
+    let mut pool = showcase().set("cluster.min_ready", "60s").start();
     let before = pool.status();
     let load = Load::start(&pool.target(), Plan::KEEP_ALIVE);
     pool.set("showcase.greeting", "Hello, canary");
@@ -334,7 +332,7 @@ fn a_canary_that_dies_ends_the_reload() {
 
 #[test]
 fn a_reload_cures_a_crash_loop() {
-    let mut pool = Builder::new()
+    let mut pool = showcase()
         .set("cluster.workers", 2)
         .set("cluster.probe_interval", "1h")
         .set("showcase.boot_fault_file", "fault")
@@ -357,7 +355,7 @@ fn a_reload_cures_a_crash_loop() {
 
 #[test]
 fn a_reload_can_change_the_size_of_the_pool() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     for workers in [5, 1] {
         pool.set("cluster.workers", workers);
         pool.cli_ok(&["reload"]);

@@ -3,9 +3,9 @@
 use rustix::process::Signal;
 
 use crate::crash::connections_to_each;
-use crate::support::{Builder, Load, Plan, SOON, alone};
+use crate::support::{ClusterBuilder, Load, Plan, SOON, alone, showcase};
 
-fn scales(builder: Builder) {
+fn scales(builder: ClusterBuilder) {
     let _alone = alone();
     let pool = builder.start();
     let before = pool.status();
@@ -29,17 +29,17 @@ fn scales(builder: Builder) {
 
 #[test]
 fn four_to_eight_to_two_with_slots() {
-    scales(Builder::new());
+    scales(showcase());
 }
 
 #[test]
 fn four_to_eight_to_two_with_one_shared_listener() {
-    scales(Builder::new().set("listen.mode", "shared"));
+    scales(showcase().set("listen.mode", "shared"));
 }
 
 #[test]
 fn sigttin_and_sigttou_add_and_take_one() {
-    let pool = Builder::new().set("cluster.workers", 2).start();
+    let pool = showcase().set("cluster.workers", 2).start();
     for (signal, workers) in [(Signal::TTIN, 3), (Signal::TTOU, 2), (Signal::TTOU, 1)] {
         pool.master().signal(signal);
         pool.wait_status("the pool has its new size", SOON, |status| {
@@ -54,7 +54,7 @@ fn sigttin_and_sigttou_add_and_take_one() {
 
 #[test]
 fn nonsense_is_refused() {
-    let pool = Builder::new().set("cluster.workers", 1).start();
+    let pool = showcase().set("cluster.workers", 1).start();
     for arguments in [["scale", "0"], ["scale", "many"], ["scale", "-1"]] {
         let ended = pool.cli(&arguments);
         assert!(
@@ -68,7 +68,7 @@ fn nonsense_is_refused() {
 
 #[test]
 fn a_scale_to_what_does_not_boot_fails_and_keeps_what_there_is() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 2)
         .set("showcase.boot_fault_file", "fault")
         .start();

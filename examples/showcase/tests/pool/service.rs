@@ -18,7 +18,7 @@ use rustix::net::{
 use rustix::process::Signal;
 
 use crate::support::{
-    Builder, Connection, Pool, REQUEST_LIMIT, Request, SOON, Target, wait_for, wait_until,
+    Cluster, Connection, REQUEST_LIMIT, Request, SOON, Target, showcase, wait_for, wait_until,
 };
 
 /// Starts its arguments with the descriptors that come through its standard input from 3 on, and
@@ -80,7 +80,7 @@ impl Manager {
     }
 
     /// Starts the pool's master as a service manager would: with what is kept.
-    fn launch(&self, pool: &mut Pool) {
+    fn launch(&self, pool: &mut Cluster) {
         let kept = self.kept.lock().unwrap();
         let names: Vec<String> = kept.fds.keys().cloned().collect();
         let (near, far) = UnixStream::pair().unwrap();
@@ -90,8 +90,8 @@ impl Manager {
         assert!(fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(&fds)));
         let parts = [IoSlice::new(b"x")];
         sendmsg(&near, &parts, &mut control, SendFlags::empty()).unwrap();
-        let binary = pool.binary();
-        pool.launch_by(&[], |arguments: &mut Command| {
+        let binary = pool.executable();
+        pool.launch_by("python3", |arguments: &mut Command| {
             arguments
                 .arg("-c")
                 .arg(LAUNCHER)
@@ -148,7 +148,7 @@ fn receive(socket: &UnixDatagram) -> Option<(String, Option<OwnedFd>)> {
 /// All processes of the service are killed at once, as a manager does with what is left of one.
 #[test]
 fn a_manager_keeps_the_listeners_and_what_waits_in_them() {
-    let (mut pool, _) = Builder::new()
+    let mut pool = showcase()
         .set("cluster.workers", 3)
         .variable("NOTIFY_SOCKET", "")
         .prepare();

@@ -6,8 +6,8 @@ use rustix::process::Signal;
 
 use crate::crash::connection;
 use crate::support::{
-    Builder, Connection, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, alone,
-    wait_until,
+    Cluster, ClusterBuilder, Connection, Load, Plan, Process, REQUEST_LIMIT, Request, SOON, Status,
+    alone, showcase, wait_until,
 };
 
 /// What a worker of these tests takes to boot.
@@ -16,14 +16,14 @@ const BOOT: Duration = Duration::from_millis(500);
 /// Connections that wait in the queues when a worker dies.
 const WAITING: usize = 60;
 
-fn slow_boot(spares: u32) -> Builder {
-    Builder::new()
+fn slow_boot(spares: u32) -> ClusterBuilder {
+    showcase()
         .set("cluster.spares", spares)
         .set("showcase.boot_delay", "500ms")
 }
 
 /// Waits until so many spares can take a slot.
-fn wait_spares(pool: &Pool, count: usize) -> Status {
+fn wait_spares(pool: &Cluster, count: usize) -> Status {
     pool.wait_status("the spares are ready", SOON, |status| {
         status.spares.len() == count && status.spares.iter().all(|spare| spare.state == "ready")
     })
@@ -40,7 +40,7 @@ fn signal_all(workers: impl Iterator<Item = u32>, signal: Signal) {
 
 /// Kills one worker of four while connections wait in every queue; returns how long the answers
 /// took from then on, in order.
-fn waits_after_a_death(pool: &Pool, round: u64) -> Vec<Duration> {
+fn waits_after_a_death(pool: &Cluster, round: u64) -> Vec<Duration> {
     let status = pool.wait_whole(SOON);
     let victim = status.worker(u32::try_from(round % 4).unwrap()).unwrap();
     let (victim, all) = (victim.pid, status.pids());
@@ -126,7 +126,7 @@ fn with_a_spare_nobody_waits_for_a_boot_on_a_shared_listener() {
 fn the_only_worker_dies_and_a_spare_serves_at_once() {
     let _alone = alone();
     // Without the spare, everybody would wait for five seconds.
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 1)
         .set("cluster.spares", 1)
         .set("showcase.boot_delay", "5s")
@@ -161,7 +161,7 @@ fn the_only_worker_dies_and_a_spare_serves_at_once() {
 
 #[test]
 fn a_spare_takes_a_slot_from_a_new_image_of_the_master() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 2)
         .set("cluster.spares", 1)
         .start();
@@ -183,7 +183,7 @@ fn a_spare_takes_a_slot_from_a_new_image_of_the_master() {
 #[test]
 fn a_spare_takes_the_slot_of_a_hung_worker() {
     let _alone = alone();
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 2)
         .set("cluster.spares", 1)
         .set("cluster.heartbeat_interval", "100ms")
@@ -213,7 +213,7 @@ fn a_spare_takes_the_slot_of_a_hung_worker() {
 
 #[test]
 fn spares_follow_a_reload_and_stop_with_the_pool() {
-    let mut pool = Builder::new()
+    let mut pool = showcase()
         .set("cluster.workers", 2)
         .set("cluster.spares", 2)
         .start();
@@ -222,8 +222,7 @@ fn spares_follow_a_reload_and_stop_with_the_pool() {
     pool.set("showcase.greeting", "new");
     pool.cli_ok(&["reload"]);
     let after = pool.wait_status("the spares are new", SOON, |status| {
-        let new =
-            |spare: &crate::support::status::Spare| spare.state == "ready" && spare.generation == 2;
+        let new = |spare: &crate::support::Spare| spare.state == "ready" && spare.generation == 2;
         status.spares.len() == 2 && status.spares.iter().all(new)
     });
     let old: Vec<_> = before.spares.iter().map(|spare| spare.instance).collect();

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Builder, Ended, Pool, Process, Request, SOON, is_free, wait_until};
+use crate::support::{
+    ClusterBuilder, Ended, Process, Request, SOON, is_free, showcase, wait_until,
+};
 
 /// How long after its detection a failed start may take to end.
 const FAILURE_LIMIT: Duration = Duration::from_secs(1);
 
 #[test]
 fn the_agent_comes_first_and_then_the_workers() {
-    let mut pool = Builder::new().set("showcase.boot_delay", "300ms").launch();
+    let mut pool = showcase().set("showcase.boot_delay", "300ms").launch();
     let started = Instant::now();
     let status = loop {
         assert!(started.elapsed() < SOON, "the pool is up");
@@ -62,7 +64,7 @@ fn the_agent_comes_first_and_then_the_workers() {
 
 #[test]
 fn a_child_finds_the_environment_of_the_contract() {
-    let pool = Builder::new()
+    let pool = showcase()
         .unset("listen.addresses")
         .argument("--listen")
         .argument("127.0.0.1:0")
@@ -107,7 +109,7 @@ fn the_service_manager_is_told_when_the_pool_is_ready() {
     let path = directory.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
-    let mut pool = Builder::new()
+    let mut pool = showcase()
         .variable("NOTIFY_SOCKET", path.to_str().unwrap())
         .set("showcase.boot_delay", "200ms")
         .launch();
@@ -138,7 +140,7 @@ fn the_service_manager_is_told_when_the_pool_is_ready() {
 /// The start must fail: code 1, soon after the failure is there, with one line that says all of
 /// `parts`, and nothing left.
 #[track_caller]
-fn fails(builder: Builder, detected_after: Duration, parts: &[&str]) -> Ended {
+fn fails(builder: ClusterBuilder, detected_after: Duration, parts: &[&str]) -> Ended {
     let port = builder.port();
     let ended = builder.run(SOON);
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -166,14 +168,14 @@ fn a_boot_error_ends_the_start_with_its_reason() {
         ("panic", "the worker was told to panic"),
         ("exit", "exit code 3"),
     ] {
-        let builder = Builder::new().set("showcase.boot_fault", fault);
+        let builder = showcase().set("showcase.boot_fault", fault);
         fails(builder, Duration::ZERO, &[reason]);
     }
 }
 
 #[test]
 fn a_worker_that_is_never_ready_is_a_failed_start() {
-    let builder = Builder::new()
+    let builder = showcase()
         .set("showcase.boot_fault", "hang")
         .set("cluster.ready_timeout", "500ms")
         .set("cluster.abort_grace", "200ms");
@@ -190,7 +192,7 @@ fn an_agent_that_cannot_start_is_a_failed_start() {
         ("error", "the agent was told not to start"),
         ("exit", "exit code 3"),
     ] {
-        let builder = Builder::new().set("showcase.agent_fault", fault);
+        let builder = showcase().set("showcase.agent_fault", fault);
         let ended = fails(builder, Duration::ZERO, &["agent", reason]);
         assert!(
             !ended.stderr.contains("worker 0"),
@@ -202,10 +204,10 @@ fn an_agent_that_cannot_start_is_a_failed_start() {
 
 #[test]
 fn a_port_in_use_ends_the_start_and_harms_nobody() {
-    let first = Pool::start();
+    let first = showcase().start();
     let address = format!("127.0.0.1:{}", first.port());
     for mode in ["slots", "shared"] {
-        let builder = Builder::new()
+        let builder = showcase()
             .set("listen.addresses", json!([address]))
             .set("listen.mode", mode);
         fails(builder, Duration::ZERO, &[&address, "in use"]);
@@ -216,31 +218,31 @@ fn a_port_in_use_ends_the_start_and_harms_nobody() {
 
 #[test]
 fn a_bad_configuration_ends_the_start_and_names_the_place() {
-    let unknown = Builder::new().set("cluster.worker", 3);
+    let unknown = showcase().set("cluster.worker", 3);
     fails(
         unknown,
         Duration::ZERO,
         &["config.default.toml:", "worker", "workers"],
     );
-    let own = Builder::new().set("showcase.greetings", "Hi");
+    let own = showcase().set("showcase.greetings", "Hi");
     fails(
         own,
         Duration::ZERO,
         &["config.default.toml:", "greetings", "greeting"],
     );
-    let bare = Builder::new().set("cluster.hang_timeout", 10);
+    let bare = showcase().set("cluster.hang_timeout", 10);
     fails(
         bare,
         Duration::ZERO,
         &["config.default.toml:", "hang_timeout"],
     );
-    let address = Builder::new().set("listen.addresses", json!(["nowhere"]));
+    let address = showcase().set("listen.addresses", json!(["nowhere"]));
     fails(address, Duration::ZERO, &["nowhere"]);
 }
 
 #[test]
 fn a_second_start_in_the_same_place_fails_and_harms_nobody() {
-    let pool = Pool::start();
+    let pool = showcase().start();
     let before = pool.status();
     let ended = pool.command(&["start"], SOON);
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -252,7 +254,7 @@ fn a_second_start_in_the_same_place_fails_and_harms_nobody() {
 
 #[test]
 fn a_start_can_be_interrupted() {
-    let mut pool = Builder::new().set("showcase.boot_delay", "1h").launch();
+    let mut pool = showcase().set("showcase.boot_delay", "1h").launch();
     pool.wait_status("workers boot", SOON, |status| status.workers.len() == 4);
     pool.master().signal(Signal::TERM);
     pool.wait_master(SOON);

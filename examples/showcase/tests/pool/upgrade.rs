@@ -9,15 +9,13 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::crash::strike;
-use crate::support::output::Output;
-use crate::support::process::file_identity;
 use crate::support::{
-    Builder, Load, Plan, Pool, Process, REQUEST_LIMIT, Request, SOON, Status, alone, wait_for,
-    wait_until,
+    Cluster, Load, Output, Plan, Process, REQUEST_LIMIT, Request, SOON, Status, alone,
+    file_identity, showcase, wait_for, wait_until,
 };
 
 /// Open descriptors of the master.
-fn descriptors(pool: &Pool) -> usize {
+fn descriptors(pool: &Cluster) -> usize {
     let fds = fs::read_dir(format!("/proc/{}/fd", pool.master().pid)).unwrap();
     fds.count()
 }
@@ -36,7 +34,7 @@ fn is_untouched(before: &Status, after: &Status) {
 #[test]
 fn twenty_upgrades_under_load_and_nobody_notices() {
     let _alone = alone();
-    let pool = Pool::start();
+    let pool = showcase().start();
     let before = pool.wait_whole(SOON);
     let load = Load::start(&pool.target(), Plan::BOTH);
     let mut weights = Vec::new();
@@ -62,7 +60,7 @@ fn twenty_upgrades_under_load_and_nobody_notices() {
 #[test]
 fn workers_killed_around_an_upgrade_are_buried_by_whichever_image_is_there() {
     let _alone = alone();
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.crash_budget_per_worker", 50)
         .set("cluster.backoff_initial", "10ms")
         .set("cluster.backoff_max", "10ms")
@@ -110,7 +108,7 @@ fn workers_killed_around_an_upgrade_are_buried_by_whichever_image_is_there() {
 
 #[test]
 fn signals_that_come_while_the_image_changes_wait_for_the_next() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     let before = pool.status();
     for _ in 0..10 {
         for _ in 0..3 {
@@ -134,7 +132,7 @@ fn signals_that_come_while_the_image_changes_wait_for_the_next() {
 
 /// An upgrade that must be refused: code 1, a reason with `parts` in it, and nothing has changed.
 #[track_caller]
-fn is_refused(pool: &Pool, parts: &[&str]) {
+fn is_refused(pool: &Cluster, parts: &[&str]) {
     let before = pool.status();
     let image = pool.master().executable();
     let ended = pool.cli(&["upgrade"]);
@@ -152,31 +150,31 @@ fn is_refused(pool: &Pool, parts: &[&str]) {
 
 #[test]
 fn an_executable_that_cannot_take_over_is_refused_and_nothing_changes() {
-    let pool = Builder::new().set("cluster.workers", 2).start();
+    let pool = showcase().set("cluster.workers", 2).start();
     let before = pool.status();
-    pool.replace_binary(&fs::read("/bin/false").unwrap());
+    pool.replace_executable(&fs::read("/bin/false").unwrap());
     is_refused(&pool, &["--check-state", "exit code 1"]);
     // It ends with 0 whatever it is asked, and so proves nothing.
-    pool.replace_binary(&fs::read("/bin/true").unwrap());
+    pool.replace_executable(&fs::read("/bin/true").unwrap());
     is_refused(&pool, &["does not say that it can go on as showcase"]);
-    pool.replace_binary(b"\x7fELF, it seems");
+    pool.replace_executable(b"\x7fELF, it seems");
     is_refused(&pool, &["--check-state"]);
-    fs::remove_file(pool.binary()).unwrap();
+    fs::remove_file(pool.executable()).unwrap();
     is_refused(&pool, &["--check-state"]);
-    pool.replace_binary_by_twin();
+    pool.replace_executable_by_twin();
     pool.cli_ok(&["upgrade"]);
     is_untouched(&before, &pool.wait_whole(SOON));
-    let twin = file_identity(&pool.binary());
+    let twin = file_identity(&pool.executable());
     assert_eq!(pool.master().executable(), twin);
 }
 
 #[test]
 fn the_master_alone_follows_an_upgrade_and_with_the_pool_a_reload() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
-    let old = file_identity(&pool.binary());
-    pool.replace_binary_by_twin();
-    let new = file_identity(&pool.binary());
-    let worker = |pool: &Pool| {
+    let mut pool = showcase().set("cluster.workers", 2).start();
+    let old = file_identity(&pool.executable());
+    pool.replace_executable_by_twin();
+    let new = file_identity(&pool.executable());
+    let worker = |pool: &Cluster| {
         let pid = pool.status().worker(0).unwrap().pid;
         Process::of(pid).unwrap().executable()
     };
@@ -188,8 +186,8 @@ fn the_master_alone_follows_an_upgrade_and_with_the_pool_a_reload() {
     assert!(!ended.stdout.contains("the master runs"), "it does already");
     assert_eq!(worker(&pool), new);
 
-    pool.replace_binary_by_twin();
-    let newest = file_identity(&pool.binary());
+    pool.replace_executable_by_twin();
+    let newest = file_identity(&pool.executable());
     let ended = pool.cli_ok(&["reload"]);
     assert!(ended.stdout.contains("the master runs"), "{ended:?}");
     pool.wait_whole(SOON);
@@ -202,7 +200,7 @@ fn the_master_alone_follows_an_upgrade_and_with_the_pool_a_reload() {
 
 #[test]
 fn an_upgraded_master_can_do_all_that_it_could() {
-    let mut pool = Builder::new().set("cluster.workers", 2).start();
+    let mut pool = showcase().set("cluster.workers", 2).start();
     pool.cli_ok(&["upgrade"]);
     pool.cli_ok(&["scale", "4"]);
     pool.wait_whole(SOON);
@@ -231,7 +229,7 @@ fn an_upgraded_master_can_do_all_that_it_could() {
 
 #[test]
 fn who_waits_for_an_answer_gets_it_from_the_next_image() {
-    let pool = Builder::new().set("cluster.workers", 2).start();
+    let pool = showcase().set("cluster.workers", 2).start();
     std::thread::scope(|scope| {
         let several: Vec<_> = (0..4)
             .map(|number| {
@@ -247,7 +245,7 @@ fn who_waits_for_an_answer_gets_it_from_the_next_image() {
 }
 
 /// What a verb tells as JSON.
-fn json(pool: &Pool, verb: &str) -> Vec<Value> {
+fn json(pool: &Cluster, verb: &str) -> Vec<Value> {
     let text = pool.cli_ok(&[verb, "--json"]).stdout;
     serde_json::from_str(&text).unwrap_or_else(|_| {
         let lines = text.lines();
@@ -259,7 +257,7 @@ fn json(pool: &Pool, verb: &str) -> Vec<Value> {
 
 #[test]
 fn the_next_image_remembers_silence_deaths_losses_and_events() {
-    let pool = Builder::new()
+    let pool = showcase()
         .set("cluster.workers", 2)
         .set("cluster.suspect_after", "1s")
         .set("cluster.hang_timeout", "3s")
@@ -300,7 +298,7 @@ fn the_next_image_remembers_silence_deaths_losses_and_events() {
 
 #[test]
 fn who_follows_the_events_does_not_notice() {
-    let pool = Builder::new().set("cluster.workers", 2).start();
+    let pool = showcase().set("cluster.workers", 2).start();
     let mut command = pool.bare_command();
     command.args(["events", "-f", "--json", "--run-dir"]);
     let mut follower = command
@@ -336,7 +334,7 @@ fn who_follows_the_events_does_not_notice() {
 fn a_unix_socket_survives_upgrades() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("app.sock");
-    let builder = Builder::new();
+    let builder = showcase();
     let tcp = format!("127.0.0.1:{}", builder.port());
     let unix = format!("unix:{}", path.display());
     let pool = builder

@@ -1,44 +1,33 @@
-//! What the tests stand on: a pool of real processes, clients that never retry, and waiting for
-//! conditions.
+//! What the tests stand on: `hatchery::testing`, the showcase as they want it, and clients that put
+//! load on it and never retry.
 
-pub(crate) mod client;
-pub(crate) mod command;
 pub(crate) mod group;
 pub(crate) mod load;
 pub(crate) mod open_loop;
-pub(crate) mod output;
-pub(crate) mod pool;
-pub(crate) mod port;
-pub(crate) mod process;
-mod self_test;
-pub(crate) mod status;
-pub(crate) mod wait;
-pub(crate) mod watch;
 
-pub(crate) use client::{Connection, FailureKind, Request, Target};
-pub(crate) use command::Ended;
+pub(crate) use hatchery::testing::client::{self, Connection, FailureKind, Request, Target};
+pub(crate) use hatchery::testing::status::{Spare, Worker};
+pub(crate) use hatchery::testing::{
+    Cluster, ClusterBuilder, Ended, Output, Process, REQUEST_LIMIT, SOON, Status, file_identity,
+    free_port, is_free, wait_for, wait_until,
+};
+
 pub(crate) use group::Group;
 pub(crate) use load::{Load, Plan};
 pub(crate) use open_loop::{Clients, OpenLoop};
-pub(crate) use pool::{Builder, Pool};
-pub(crate) use port::{free_port, is_free};
-pub(crate) use process::Process;
-pub(crate) use status::Status;
-pub(crate) use wait::{wait_for, wait_until};
-pub(crate) use watch::Watch;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// How long a condition may take that should be true at once. Generous: the machine may be busy
-/// with other tests.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
-
-/// How long a single request may take before it counts as failed.
-pub(crate) const REQUEST_LIMIT: Duration = Duration::from_secs(20);
 
 /// Set to run the long tests at their full length.
 const FULL_VARIABLE: &str = "SHOWCASE_FULL";
+
+/// The showcase with its faults, without a configuration of its own and in no special environment.
+pub(crate) fn showcase() -> ClusterBuilder {
+    Cluster::of(env!("CARGO_BIN_EXE_showcase"))
+        .env("")
+        .workers(4)
+        .set("showcase.faults", true)
+}
 
 /// How often something is done: `full` times only when that was asked for.
 pub(crate) fn rounds(usual: u64, full: u64) -> u64 {

@@ -7,19 +7,24 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// Longest head that is read, bytes.
 const HEAD_MAX: usize = 64 << 10;
+
+/// Longest body that is read, bytes.
 const BODY_MAX: usize = 16 << 20;
 
 /// Where to connect to.
 #[derive(Clone, Debug)]
-pub(crate) enum Target {
+pub enum Target {
+    /// To an address and port.
     Tcp(SocketAddr),
+    /// To a socket file.
     Unix(PathBuf),
 }
 
 /// How a request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum FailureKind {
+pub enum FailureKind {
     /// There was no connection to be had.
     Connect,
     /// The connection was reset, or broke while the request was written.
@@ -36,18 +41,24 @@ pub(crate) enum FailureKind {
     Answer,
 }
 
+/// Why there is no answer.
 #[derive(Clone, Debug)]
-pub(crate) struct Failure {
-    pub(crate) kind: FailureKind,
-    pub(crate) detail: String,
+pub struct Failure {
+    /// Of which kind.
+    pub kind: FailureKind,
+    /// What the system or the answer says.
+    pub detail: String,
 }
 
 impl Failure {
-    pub(crate) fn new(kind: FailureKind, detail: impl fmt::Display) -> Self {
+    /// A failure that a test found in the answer.
+    pub fn new(kind: FailureKind, detail: impl fmt::Display) -> Self {
         let detail = detail.to_string();
         Self { kind, detail }
     }
 }
+
+impl std::error::Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,15 +68,18 @@ impl fmt::Display for Failure {
 
 /// What is asked.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub struct Request {
     method: &'static str,
-    pub(crate) path: String,
+    /// With the query.
+    pub path: String,
     headers: Vec<(&'static str, String)>,
     body: Option<Vec<u8>>,
 }
 
 impl Request {
-    pub(crate) fn new(method: &'static str, path: impl Into<String>) -> Self {
+    /// Without headers and body.
+    #[must_use]
+    pub fn new(method: &'static str, path: impl Into<String>) -> Self {
         Self {
             method,
             path: path.into(),
@@ -74,27 +88,35 @@ impl Request {
         }
     }
 
-    pub(crate) fn get(path: impl Into<String>) -> Self {
+    /// A GET.
+    #[must_use]
+    pub fn get(path: impl Into<String>) -> Self {
         Self::new("GET", path)
     }
 
-    pub(crate) fn post(path: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
+    /// A POST with a body.
+    #[must_use]
+    pub fn post(path: impl Into<String>, body: impl Into<Vec<u8>>) -> Self {
         let mut request = Self::new("POST", path);
         request.body = Some(body.into());
         request
     }
 
-    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
     /// Asks for the connection to end with the answer.
-    pub(crate) fn close(self) -> Self {
+    #[must_use]
+    pub fn close(self) -> Self {
         self.header("connection", "close")
     }
 
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+    /// As it goes over the wire.
+    pub fn to_bytes(&self) -> Vec<u8> {
         let mut lines = vec![format!("{} {} HTTP/1.1", self.method, self.path)];
         lines.push("host: test".to_owned());
         lines.extend(
@@ -113,49 +135,55 @@ impl Request {
 
 /// What was answered, complete.
 #[derive(Clone, Debug)]
-pub(crate) struct Response {
-    pub(crate) status: u16,
+pub struct Response {
+    /// The status code.
+    pub status: u16,
     headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    /// The body, without its chunks.
+    pub body: Vec<u8>,
 }
 
 impl Response {
     /// A header's value; names are lower case.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
 
-    pub(crate) fn text(&self) -> String {
+    /// The body as text.
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// The body as JSON; null when it is none.
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
     /// Whether the server ends the connection with this answer.
-    pub(crate) fn closes(&self) -> bool {
+    pub fn closes(&self) -> bool {
         self.header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
+#[derive(Debug)]
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
 /// One connection.
-pub(crate) struct Connection {
+#[derive(Debug)]
+pub struct Connection {
     stream: Stream,
     /// Bytes that were read beyond the last answer.
     ahead: Vec<u8>,
 }
 
 impl Connection {
-    pub(crate) fn open(target: &Target, limit: Duration) -> Result<Self, Failure> {
+    /// Connects.
+    pub fn open(target: &Target, limit: Duration) -> Result<Self, Failure> {
         let stream = match target {
             Target::Tcp(address) => TcpStream::connect_timeout(address, limit).and_then(|stream| {
                 stream.set_nodelay(true)?;
@@ -169,20 +197,18 @@ impl Connection {
     }
 
     /// Asks and waits for the whole answer.
-    pub(crate) fn request(
-        &mut self,
-        request: &Request,
-        limit: Duration,
-    ) -> Result<Response, Failure> {
+    pub fn request(&mut self, request: &Request, limit: Duration) -> Result<Response, Failure> {
         self.send(request)?;
         self.receive(limit)
     }
 
-    pub(crate) fn send(&mut self, request: &Request) -> Result<(), Failure> {
+    /// Asks, and does not wait.
+    pub fn send(&mut self, request: &Request) -> Result<(), Failure> {
         self.send_bytes(&request.to_bytes())
     }
 
-    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    /// Writes these bytes, whatever they are.
+    pub fn send_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.stream.set_nonblocking(false).map_err(failure)?;
         self.stream
             .set_timeout(Duration::from_secs(20))
@@ -191,7 +217,7 @@ impl Connection {
     }
 
     /// Waits for the whole answer to what was sent.
-    pub(crate) fn receive(&mut self, limit: Duration) -> Result<Response, Failure> {
+    pub fn receive(&mut self, limit: Duration) -> Result<Response, Failure> {
         let deadline = Instant::now() + limit;
         loop {
             let response = self.receive_one(deadline)?;
@@ -267,16 +293,12 @@ impl Connection {
     }
 
     /// Reads raw bytes until there are `length`.
-    pub(crate) fn receive_bytes(
-        &mut self,
-        length: usize,
-        limit: Duration,
-    ) -> Result<Vec<u8>, Failure> {
+    pub fn receive_bytes(&mut self, length: usize, limit: Duration) -> Result<Vec<u8>, Failure> {
         self.take(length, Instant::now() + limit)
     }
 
     /// Whether the server has ended the connection while nothing was asked.
-    pub(crate) fn is_closed(&mut self) -> bool {
+    pub fn is_closed(&mut self) -> bool {
         let mut byte = [0];
         let read = self
             .stream
@@ -312,11 +334,7 @@ impl Connection {
 }
 
 /// One request on a connection of its own.
-pub(crate) fn ask(
-    target: &Target,
-    request: &Request,
-    limit: Duration,
-) -> Result<Response, Failure> {
+pub fn ask(target: &Target, request: &Request, limit: Duration) -> Result<Response, Failure> {
     Connection::open(target, limit)?.request(request, limit)
 }
 
@@ -396,3 +414,6 @@ impl Write for Stream {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

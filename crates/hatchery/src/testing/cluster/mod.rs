@@ -1,27 +1,29 @@
 //! A pool of real processes in a directory of its own, gone without a trace at the end.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod builder;
+mod settings;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
+pub use builder::ClusterBuilder;
+use settings::Settings;
+
 use super::client::{Failure, Request, Response, Target, ask};
-use super::command::{Ended, copy_executable, finish};
+use super::command::{Ended, copy_executable};
 use super::output::Output;
 use super::process::Process;
-use super::status::{Control, Status};
-use super::{Group, REQUEST_LIMIT, SOON, Watch, free_port, wait_for, wait_until};
-
-/// The binary that the build made; never touched, only copied.
-const BUILT: &str = env!("CARGO_BIN_EXE_showcase");
+use super::status::{Control, Exit, Status};
+use super::{REQUEST_LIMIT, SOON, Watch, wait_for, wait_until};
 
 /// Names the directory whose `proc` and `sys` tell the master how short memory is.
 const PRESSURE_ROOT: &str = "HATCHERY_PRESSURE_ROOT";
@@ -29,19 +31,22 @@ const PRESSURE_ROOT: &str = "HATCHERY_PRESSURE_ROOT";
 /// How long a stopped pool may take until its last process is gone.
 const GONE_LIMIT: Duration = Duration::from_secs(3);
 
-/// What a pool is to be.
-pub(crate) struct Builder {
-    settings: BTreeMap<String, Value>,
-    arguments: Vec<String>,
-    environment: Vec<(String, String)>,
-    group: Option<PathBuf>,
-    port: u16,
-}
-
-/// A running application and its directory.
-pub(crate) struct Pool {
+/// A running application: real processes in a directory of their own, gone without a trace at the
+/// end.
+///
+/// Dropped, it is stopped politely and must leave nothing; when the test has panicked, its
+/// processes are killed and its last lines are printed.
+#[derive(Debug)]
+pub struct Cluster {
     directory: TempDir,
-    settings: BTreeMap<String, Value>,
+    /// What the build made.
+    built: PathBuf,
+    name: String,
+    settings: Settings,
+    /// The file of the configuration that the settings are in, and what the application has there.
+    layer: PathBuf,
+    original: Option<String>,
+    arguments: Vec<String>,
     environment: Vec<(String, String)>,
     group: Option<PathBuf>,
     port: u16,
@@ -49,234 +54,127 @@ pub(crate) struct Pool {
     output: Output,
 }
 
-impl Builder {
-    pub(crate) fn new() -> Self {
-        let port = free_port();
-        let mut settings = BTreeMap::new();
-        for (key, value) in [
-            ("cluster.workers", json!(4)),
-            ("cluster.min_ready", json!("100ms")),
-            ("cluster.idle_grace", json!("1s")),
-            ("cluster.drain_timeout", json!("10s")),
-            // Far above what a busy machine does to an innocent worker.
-            ("cluster.suspect_after", json!("5s")),
-            ("cluster.hang_timeout", json!("20s")),
-            ("listen.addresses", json!([format!("127.0.0.1:{port}")])),
-            ("showcase.faults", json!(true)),
-        ] {
-            settings.insert(key.to_owned(), value);
-        }
-        Self {
-            settings,
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            group: None,
-            port,
-        }
-    }
-
-    /// Sets a key of the configuration, with dots.
-    pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
-        self.settings.insert(key.to_owned(), value.into());
-        self
-    }
-
-    /// Leaves a key to the framework's default.
-    pub(crate) fn unset(mut self, key: &str) -> Self {
-        self.settings.remove(key);
-        self
-    }
-
-    pub(crate) fn argument(mut self, argument: impl Into<String>) -> Self {
-        self.arguments.push(argument.into());
-        self
-    }
-
-    pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.environment.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// Starts the master in a control group, and lets it see the machine's memory.
-    pub(crate) fn group(mut self, group: &Group) -> Self {
-        self.group = Some(group.procs());
-        self.variable(PRESSURE_ROOT, "/")
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// Makes the directory: configuration and a copy of the binary.
-    pub(crate) fn prepare(self) -> (Pool, Vec<String>) {
-        let directory = tempfile::Builder::new()
-            .prefix("showcase-")
-            .tempdir()
-            .expect("a temporary directory");
-        let pool = Pool {
-            directory,
-            settings: self.settings,
-            environment: self.environment,
-            group: self.group,
-            port: self.port,
-            master: None,
-            output: Output::default(),
-        };
-        fs::create_dir_all(pool.base().join("config")).expect("the directory is writable");
-        fs::create_dir(pool.base().join("user")).expect("the directory is writable");
-        let private = fs::Permissions::from_mode(0o700);
-        fs::set_permissions(pool.base().join("user"), private).expect("it is ours");
-        pool.write_settings();
-        copy_executable(Path::new(BUILT), &pool.binary());
-        (pool, self.arguments)
-    }
-
-    /// Starts the master and does not wait for anything.
-    pub(crate) fn launch(self) -> Pool {
-        let (mut pool, arguments) = self.prepare();
-        pool.launch(&arguments);
-        pool
-    }
-
-    /// Starts a pool and waits until it is whole.
-    pub(crate) fn start(self) -> Pool {
-        let mut pool = self.launch();
-        pool.wait_started();
-        pool
-    }
-
-    /// Runs the master until it ends by itself, which it must do within `limit`, leaving nothing.
-    #[track_caller]
-    pub(crate) fn run(self, limit: Duration) -> Ended {
-        let (pool, arguments) = self.prepare();
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let ended = pool.command(&arguments, limit);
-        pool.assert_gone();
-        ended
-    }
-}
-
-impl Pool {
-    /// A pool of the default kind.
-    pub(crate) fn start() -> Self {
-        Builder::new().start()
+impl Cluster {
+    /// Begins to describe a pool of this executable: in a test, `env!("CARGO_BIN_EXE_name")`. It is
+    /// copied, never touched.
+    pub fn of(executable: impl AsRef<Path>) -> ClusterBuilder {
+        ClusterBuilder::new(executable.as_ref())
     }
 
     // ---- where things are
 
-    pub(crate) fn base(&self) -> &Path {
+    /// The base directory.
+    pub fn base(&self) -> &Path {
         self.directory.path()
     }
 
-    pub(crate) fn run_dir(&self) -> PathBuf {
+    /// The run directory.
+    pub fn run_dir(&self) -> PathBuf {
         self.base().join("run")
     }
 
-    pub(crate) fn socket(&self) -> PathBuf {
-        self.run_dir().join("showcase.sock")
+    /// The control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.run_dir().join(format!("{}.sock", self.name))
     }
 
-    /// The binary on disk, from which this pool was started.
-    pub(crate) fn binary(&self) -> PathBuf {
-        self.base().join("showcase")
+    /// The executable on disk, from which this pool was started.
+    pub fn executable(&self) -> PathBuf {
+        self.base().join(&self.name)
     }
 
     /// Where the master reads how short memory is, instead of `/`.
-    pub(crate) fn pressure_root(&self) -> PathBuf {
+    pub fn pressure_root(&self) -> PathBuf {
         self.base().join("pressure")
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    /// The port that it is served on.
+    pub fn port(&self) -> u16 {
         self.port
     }
 
-    pub(crate) fn target(&self) -> Target {
+    /// Where its clients connect to.
+    pub fn target(&self) -> Target {
         Target::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, self.port)))
     }
 
-    pub(crate) fn output(&self) -> &Output {
+    /// What the master has written, and its children with it.
+    pub fn output(&self) -> &Output {
         &self.output
     }
 
     // ---- what is on disk
 
     /// Changes a key of the configuration on disk.
-    pub(crate) fn set(&mut self, key: &str, value: impl Into<Value>) {
-        self.settings.insert(key.to_owned(), value.into());
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.settings.set(key, value);
         self.write_settings();
     }
 
     /// Takes a key out of the configuration on disk.
-    pub(crate) fn unset(&mut self, key: &str) {
-        self.settings.remove(key);
+    pub fn unset(&mut self, key: &str) {
+        self.settings.unset(key);
         self.write_settings();
     }
 
     fn write_settings(&self) {
-        // JSON's scalars and arrays of them are TOML's too.
-        let lines = self.settings.iter();
-        let lines: Vec<String> = lines
-            .map(|(key, value)| format!("{key} = {value}"))
-            .collect();
-        let text = lines.join("\n");
-        let path = self.base().join("config/config.default.toml");
-        fs::write(path, text).expect("the directory is writable");
+        self.settings.write(&self.layer, self.original.as_deref());
     }
 
     /// Puts another file in the place of the binary, as an installer does: the old one lives on
     /// without a name.
-    pub(crate) fn replace_binary(&self, contents: &[u8]) {
-        let source = self.base().join("showcase.source");
+    pub fn replace_executable(&self, contents: &[u8]) {
+        let source = self.base().join(format!("{}.source", self.name));
         fs::write(&source, contents).expect("the directory is writable");
-        let new = self.base().join("showcase.new");
+        let new = self.base().join(format!("{}.new", self.name));
         copy_executable(&source, &new);
-        fs::rename(new, self.binary()).expect("the directory is writable");
+        fs::rename(new, self.executable()).expect("the directory is writable");
     }
 
     /// Puts a different binary of the same behaviour in the place of the binary.
-    pub(crate) fn replace_binary_by_twin(&self) {
-        let mut contents = fs::read(BUILT).expect("the built binary can be read");
+    pub fn replace_executable_by_twin(&self) {
+        let mut contents = fs::read(&self.built).expect("the built binary can be read");
         contents.extend(b"\nThe loader does not read this far.\n");
-        self.replace_binary(&contents);
+        self.replace_executable(&contents);
     }
 
     // ---- the master
 
     /// Changes a variable of the environment of what is started next.
-    pub(crate) fn set_variable(&mut self, name: &str, value: &str) {
+    pub fn set_variable(&mut self, name: &str, value: &str) {
         self.environment.retain(|(known, _)| known != name);
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Starts the master in the foreground.
-    pub(crate) fn launch(&mut self, arguments: &[String]) {
+    /// Starts the master in the foreground, and does not wait for anything.
+    pub fn launch(&mut self) {
         let command = match &self.group {
             None => self.bare_command(),
             Some(group) => {
                 let mut shell = Command::new("sh");
                 self.clean(&mut shell);
                 let script = r#"echo $$ >"$0" && exec "$@""#;
-                shell.args(["-c", script]).arg(group).arg(self.binary());
+                shell.args(["-c", script]).arg(group).arg(self.executable());
                 shell.current_dir(self.base());
                 shell
             }
         };
-        self.launch_with(command, arguments);
+        self.launch_with(command);
     }
 
-    /// Starts the master by a Python program that executes it; `prepare` says which.
-    pub(crate) fn launch_by(&mut self, arguments: &[String], prepare: impl FnOnce(&mut Command)) {
-        let mut command = Command::new("python3");
+    /// Starts the master by a program that executes it; `prepare` gives that its own arguments.
+    pub fn launch_by(&mut self, program: &str, prepare: impl FnOnce(&mut Command)) {
+        let mut command = Command::new(program);
         self.clean(&mut command);
         command.current_dir(self.base());
         prepare(&mut command);
-        self.launch_with(command, arguments);
+        self.launch_with(command);
     }
 
-    fn launch_with(&mut self, mut command: Command, arguments: &[String]) {
+    fn launch_with(&mut self, mut command: Command) {
         command.arg("start").arg("--base-dir").arg(self.base());
         let mut child = command
-            .args(arguments)
+            .args(&self.arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -291,7 +189,7 @@ impl Pool {
 
     /// Waits until the pool that was launched is whole.
     #[track_caller]
-    pub(crate) fn wait_started(&mut self) -> Status {
+    pub fn wait_started(&mut self) -> Status {
         wait_for("the pool is up", SOON, || {
             let master = self.master.as_mut().expect("it was launched");
             if let Some(status) = master.try_wait().expect("it is our child") {
@@ -302,14 +200,15 @@ impl Pool {
         })
     }
 
-    pub(crate) fn master(&self) -> Process {
+    /// The master process.
+    pub fn master(&self) -> Process {
         let child = self.master.as_ref().expect("it was launched");
         Process::of(child.id()).expect("it is not reaped yet")
     }
 
     /// Waits for the master to end by itself and reaps it.
     #[track_caller]
-    pub(crate) fn wait_master(&mut self, limit: Duration) -> ExitStatus {
+    pub fn wait_master(&mut self, limit: Duration) -> ExitStatus {
         let mut child = self.master.take().expect("it was launched");
         wait_for("the master ends", limit, || {
             child.try_wait().expect("it is our child")
@@ -317,25 +216,27 @@ impl Pool {
     }
 
     /// Whether the master still runs.
-    pub(crate) fn is_running(&mut self) -> bool {
+    pub fn is_running(&mut self) -> bool {
         let child = self.master.as_mut().expect("it was launched");
         child.try_wait().expect("it is our child").is_none()
     }
 
     // ---- what it says
 
-    pub(crate) fn try_status(&self) -> Option<Status> {
+    /// The state, unless nobody answers.
+    pub fn try_status(&self) -> Option<Status> {
         Control::connect(&self.socket()).ok()?.status().ok()
     }
 
+    /// The state.
     #[track_caller]
-    pub(crate) fn status(&self) -> Status {
+    pub fn status(&self) -> Status {
         wait_for("a status", SOON, || self.try_status())
     }
 
     /// The loss ledger of `status --json`.
     #[track_caller]
-    pub(crate) fn losses(&self) -> Value {
+    pub fn losses(&self) -> Value {
         let text = self.cli_ok(&["status", "--json"]).stdout;
         let status: Value = serde_json::from_str(&text).expect("status is JSON");
         status["losses"].clone()
@@ -343,7 +244,7 @@ impl Pool {
 
     /// Waits until the status is as `probe` wants it.
     #[track_caller]
-    pub(crate) fn wait_status(
+    pub fn wait_status(
         &self,
         what: &str,
         limit: Duration,
@@ -368,26 +269,82 @@ impl Pool {
 
     /// Waits until the pool is whole with as many workers as it wants, and quiet.
     #[track_caller]
-    pub(crate) fn wait_whole(&self, limit: Duration) -> Status {
+    pub fn wait_whole(&self, limit: Duration) -> Status {
         self.wait_status("the pool is whole", limit, |status| {
             status.is_whole(status.workers_wanted)
         })
     }
 
-    pub(crate) fn watch(&self) -> Watch {
+    /// Begins to look at it all the time.
+    pub fn watch(&self) -> Watch {
         Watch::start(self.socket())
+    }
+
+    /// Waits until the status is as `probe` wants it, as it soon must be.
+    #[track_caller]
+    pub fn wait_until(&self, probe: impl FnMut(&Status) -> bool) -> Status {
+        self.wait_status("the status is as wanted", SOON, probe)
+    }
+
+    /// Why each of the last processes ended, the latest last.
+    #[track_caller]
+    pub fn exits(&self) -> Vec<Exit> {
+        let text = self.cli_ok(&["exits", "--json"]).stdout;
+        serde_json::from_str(&text).expect("the reports are JSON")
+    }
+
+    // ---- what is done to it
+
+    /// The process that serves in a slot.
+    #[track_caller]
+    pub fn worker(&self, slot: u32) -> Process {
+        wait_for("a worker in the slot", SOON, || {
+            let status = self.try_status()?;
+            status
+                .worker(slot)
+                .and_then(|worker| Process::of(worker.pid))
+        })
+    }
+
+    /// Kills the worker in a slot, and says which it was.
+    #[track_caller]
+    pub fn kill(&self, slot: u32) -> Process {
+        let victim = self.worker(slot);
+        victim.signal(Signal::KILL);
+        victim
+    }
+
+    /// Stops the worker in a slot in the middle of whatever it does: it hangs. Says which it was.
+    #[track_caller]
+    pub fn hang(&self, slot: u32) -> Process {
+        let victim = self.worker(slot);
+        victim.signal(Signal::STOP);
+        victim
+    }
+
+    /// Replaces everything by the executable and configuration on disk.
+    #[track_caller]
+    pub fn reload(&self) {
+        self.cli_ok(&["reload"]);
     }
 
     // ---- clients
 
+    /// One GET on a connection of its own, which must be answered.
+    #[track_caller]
+    pub fn get(&self, path: &str) -> Response {
+        self.ask(&Request::get(path))
+    }
+
     /// One request on a connection of its own, which must be answered.
     #[track_caller]
-    pub(crate) fn ask(&self, request: &Request) -> Response {
+    pub fn ask(&self, request: &Request) -> Response {
         self.try_ask(request)
             .unwrap_or_else(|failure| panic!("{}: {failure}", request.path))
     }
 
-    pub(crate) fn try_ask(&self, request: &Request) -> Result<Response, Failure> {
+    /// One request on a connection of its own.
+    pub fn try_ask(&self, request: &Request) -> Result<Response, Failure> {
         ask(&self.target(), request, REQUEST_LIMIT)
     }
 
@@ -395,19 +352,19 @@ impl Pool {
 
     /// A verb of the command line for this pool, waited for.
     #[track_caller]
-    pub(crate) fn cli(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(BUILT);
+    pub fn cli(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(&self.built);
         self.clean(&mut command);
         command.args(arguments);
         if arguments[0] != "list" {
             command.arg("--run-dir").arg(self.run_dir());
         }
-        finish(command, Duration::from_secs(90))
+        Ended::of(command, Duration::from_secs(90))
     }
 
     /// A verb that must succeed.
     #[track_caller]
-    pub(crate) fn cli_ok(&self, arguments: &[&str]) -> Ended {
+    pub fn cli_ok(&self, arguments: &[&str]) -> Ended {
         let ended = self.cli(arguments);
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
         ended
@@ -415,15 +372,15 @@ impl Pool {
 
     /// Runs this pool's binary on its directory, until it ends by itself.
     #[track_caller]
-    pub(crate) fn command(&self, arguments: &[&str], limit: Duration) -> Ended {
+    pub fn command(&self, arguments: &[&str], limit: Duration) -> Ended {
         let mut command = self.bare_command();
         command.args(arguments).arg("--base-dir").arg(self.base());
-        finish(command, limit)
+        Ended::of(command, limit)
     }
 
     /// This pool's binary with nothing but the environment of this pool.
-    pub(crate) fn bare_command(&self) -> Command {
-        let mut command = Command::new(self.binary());
+    pub fn bare_command(&self) -> Command {
+        let mut command = Command::new(self.executable());
         self.clean(&mut command);
         command.current_dir(self.base());
         command
@@ -446,7 +403,7 @@ impl Pool {
     // ---- the end
 
     /// Every process that runs a binary of this directory.
-    pub(crate) fn processes(&self) -> BTreeSet<Process> {
+    pub fn processes(&self) -> BTreeSet<Process> {
         Process::running_from(self.base())
             .into_iter()
             .filter(|process| process.is_alive())
@@ -455,7 +412,7 @@ impl Pool {
 
     /// Waits until no process is left.
     #[track_caller]
-    pub(crate) fn assert_gone(&self) {
+    pub fn assert_gone(&self) {
         wait_until("every process is gone", GONE_LIMIT, || {
             self.processes().is_empty()
         });
@@ -463,7 +420,7 @@ impl Pool {
 
     /// Stops the pool politely; the master must end with code 0 and leave nothing.
     #[track_caller]
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         self.master().signal(Signal::TERM);
         let status = self.wait_master(SOON);
         assert_eq!(status.code(), Some(0), "the master's end: {status}");
@@ -471,7 +428,7 @@ impl Pool {
     }
 }
 
-impl Drop for Pool {
+impl Drop for Cluster {
     fn drop(&mut self) {
         if thread::panicking() {
             let lines = self.output.lines();

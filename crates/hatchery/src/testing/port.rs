@@ -8,7 +8,7 @@ use super::{SOON, wait_for};
 /// A port nobody listens on. Below the range from which the kernel gives ports to clients, so that
 /// no connection of a test running at the same time can sit on it; counted up, so that two tests
 /// never get the same.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u32 = 16_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -20,6 +20,6 @@ pub(crate) fn free_port() -> u16 {
 }
 
 /// Whether a listener can be bound to this port.
-pub(crate) fn is_free(port: u16) -> bool {
+pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }

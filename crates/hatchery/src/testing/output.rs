@@ -9,11 +9,11 @@ const LINES_MAX: usize = 50_000;
 
 /// The lines so far; clones see the same lines.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Output(Arc<Mutex<Vec<String>>>);
+pub struct Output(Arc<Mutex<Vec<String>>>);
 
 impl Output {
     /// Reads `source` to its end on a thread of its own.
-    pub(crate) fn follow(&self, source: impl Read + Send + 'static) -> thread::JoinHandle<()> {
+    pub fn follow(&self, source: impl Read + Send + 'static) -> thread::JoinHandle<()> {
         let output = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(source).split(b'\n') {
@@ -31,7 +31,7 @@ impl Output {
     }
 
     /// A copy of all lines so far.
-    pub(crate) fn lines(&self) -> Vec<String> {
+    pub fn lines(&self) -> Vec<String> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -39,17 +39,17 @@ impl Output {
     }
 
     /// The lines so far as one text.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         self.lines().join("\n")
     }
 
     /// Whether any line so far has all of these in it.
-    pub(crate) fn has(&self, parts: &[&str]) -> bool {
+    pub fn has(&self, parts: &[&str]) -> bool {
         self.position(parts).is_some()
     }
 
     /// The number of the first line that has all of these in it.
-    pub(crate) fn position(&self, parts: &[&str]) -> Option<usize> {
+    pub fn position(&self, parts: &[&str]) -> Option<usize> {
         self.lines()
             .iter()
             .position(|line| parts.iter().all(|part| line.contains(part)))

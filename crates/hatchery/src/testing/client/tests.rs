@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
-use super::client::{Connection, Failure, Response};
-use super::{FailureKind, Request, Target};
+use super::{Connection, Failure, FailureKind, Request, Response, Target};
+use crate::testing::{free_port, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(5);
 
@@ -74,7 +74,7 @@ fn the_client_tells_failures_apart() {
         let failure = answered(bytes, reset).unwrap_err();
         assert_eq!(failure.kind, kind, "{}: {failure}", bytes.escape_ascii());
     }
-    let nobody = Target::Tcp(([127, 0, 0, 1], super::free_port()).into());
+    let nobody = Target::Tcp(([127, 0, 0, 1], free_port()).into());
     let failure = Connection::open(&nobody, LIMIT).err().unwrap();
     assert_eq!(failure.kind, FailureKind::Connect);
 }
@@ -91,5 +91,5 @@ fn a_slow_answer_is_a_time_out_and_a_closed_connection_is_seen() {
     assert_eq!(failure.kind, FailureKind::Timeout);
     assert!(!connection.is_closed());
     drop(stream);
-    super::wait_until("the end is seen", LIMIT, || connection.is_closed());
+    wait_until("the end is seen", LIMIT, || connection.is_closed());
 }

@@ -1,4 +1,4 @@
-//! Waiting for conditions: the only place that sleeps, apart from the clients' pacing.
+//! Waiting for conditions.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 /// Asks `probe` until it has a value, and panics with `what` when `limit` has passed.
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+pub fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(value) = probe() {
@@ -20,6 +20,6 @@ pub(crate) fn wait_for<T>(what: &str, limit: Duration, mut probe: impl FnMut() -
 
 /// Asks `probe` until it says yes, and panics with `what` when `limit` has passed.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, limit: Duration, mut probe: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, limit: Duration, mut probe: impl FnMut() -> bool) {
     wait_for(what, limit, || probe().then_some(()));
 }

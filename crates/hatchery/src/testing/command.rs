@@ -12,24 +12,35 @@ use super::{SOON, wait_until};
 
 /// A process that ended by itself.
 #[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) code: Option<i32>,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
-    pub(crate) took: Duration,
+pub struct Ended {
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote to its standard output.
+    pub stdout: String,
+    /// What it wrote to its standard error.
+    pub stderr: String,
+    /// From its start to its end.
+    pub took: Duration,
 }
 
 /// Copies by another process: a descriptor that this one has open for writing while another test
 /// forks would make the copy "text file busy".
-pub(crate) fn copy_executable(from: &Path, to: &Path) {
+pub(super) fn copy_executable(from: &Path, to: &Path) {
     let status = Command::new("cp").arg(from).arg(to).status();
     assert!(status.expect("cp is there").success(), "cp failed");
     fs::set_permissions(to, fs::Permissions::from_mode(0o755)).expect("it is ours");
 }
 
-/// Runs a command to its end and collects what it wrote.
+impl Ended {
+    /// Runs a command to its end, which it must reach within `limit`, and collects what it wrote.
+    #[track_caller]
+    pub fn of(command: Command, limit: Duration) -> Self {
+        finish(command, limit)
+    }
+}
+
 #[track_caller]
-pub(crate) fn finish(mut command: Command, limit: Duration) -> Ended {
+fn finish(mut command: Command, limit: Duration) -> Ended {
     let started = Instant::now();
     let mut child = command
         .stdout(Stdio::piped())

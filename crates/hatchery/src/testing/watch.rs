@@ -12,33 +12,36 @@ use super::status::{Control, Status};
 const POLL: Duration = Duration::from_millis(5);
 
 /// A thread that asks for the status again and again.
-pub(crate) struct Watch {
+#[derive(Debug)]
+pub struct Watch {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Seen>>,
 }
 
 /// What it saw.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// How often it looked.
-    pub(crate) looks: u64,
-    /// Fewest and most ready workers at one time.
-    pub(crate) ready_min: Option<usize>,
-    pub(crate) ready_max: usize,
+    pub looks: u64,
+    /// Fewest ready workers at one time.
+    pub ready_min: Option<usize>,
+    /// Most ready workers at one time.
+    pub ready_max: usize,
     /// Most processes in one slot at one time.
-    pub(crate) per_slot_max: usize,
+    pub per_slot_max: usize,
     /// Every state the pool was in.
-    pub(crate) states: BTreeSet<String>,
+    pub states: BTreeSet<String>,
     /// Every state that some worker was in.
-    pub(crate) worker_states: BTreeSet<String>,
+    pub worker_states: BTreeSet<String>,
     /// Every worker that there was.
-    pub(crate) instances: BTreeSet<u64>,
+    pub instances: BTreeSet<u64>,
     /// Every agent that there was.
-    pub(crate) agents: BTreeSet<u32>,
+    pub agents: BTreeSet<u32>,
 }
 
 impl Watch {
-    pub(crate) fn start(socket: PathBuf) -> Self {
+    /// Begins to ask at this control socket.
+    pub fn start(socket: PathBuf) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
@@ -63,7 +66,7 @@ impl Watch {
     }
 
     /// Ends the watching.
-    pub(crate) fn finish(mut self) -> Seen {
+    pub fn finish(mut self) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         let thread = self.thread.take().expect("it is finished once");
         let seen = thread.join().expect("the watching thread lives");

@@ -8,8 +8,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// One process, alive or gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Process {
-    pub(crate) pid: u32,
+pub struct Process {
+    /// Its process id.
+    pub pid: u32,
     /// Clock ticks from the machine's start to the process's.
     started: u64,
 }
@@ -24,13 +25,13 @@ struct Stat {
 
 impl Process {
     /// The process that has this pid now.
-    pub(crate) fn of(pid: u32) -> Option<Self> {
+    pub fn of(pid: u32) -> Option<Self> {
         let started = stat(pid)?.started;
         Some(Self { pid, started })
     }
 
     /// Every process whose executable lies, or lay, below `directory`.
-    pub(crate) fn running_from(directory: &Path) -> Vec<Self> {
+    pub fn running_from(directory: &Path) -> Vec<Self> {
         let entries = fs::read_dir("/proc").expect("/proc is there");
         entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -44,28 +45,28 @@ impl Process {
     }
 
     /// Whether it still runs. One that waits to be reaped does not.
-    pub(crate) fn is_alive(self) -> bool {
+    pub fn is_alive(self) -> bool {
         self.stat()
             .is_some_and(|stat| !matches!(stat.state, 'Z' | 'X'))
     }
 
     /// Whether it has ended and nobody has reaped it.
-    pub(crate) fn is_zombie(self) -> bool {
+    pub fn is_zombie(self) -> bool {
         self.stat().is_some_and(|stat| stat.state == 'Z')
     }
 
     /// Whether SIGSTOP has stopped it.
-    pub(crate) fn is_stopped(self) -> bool {
+    pub fn is_stopped(self) -> bool {
         self.stat().is_some_and(|stat| stat.state == 'T')
     }
 
     /// Its process group.
-    pub(crate) fn group(self) -> Option<u32> {
+    pub fn group(self) -> Option<u32> {
         Some(self.stat()?.group)
     }
 
     /// Its children, zombies included.
-    pub(crate) fn children(self) -> Vec<Self> {
+    pub fn children(self) -> Vec<Self> {
         let entries = fs::read_dir("/proc").expect("/proc is there");
         entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -75,29 +76,29 @@ impl Process {
     }
 
     /// Its executable's device and inode, whatever is at its path now.
-    pub(crate) fn executable(self) -> Option<(u64, u64)> {
+    pub fn executable(self) -> Option<(u64, u64)> {
         file_identity(Path::new(&format!("/proc/{}/exe", self.pid)))
     }
 
     /// Its argument vector.
-    pub(crate) fn arguments(self) -> Vec<String> {
+    pub fn arguments(self) -> Vec<String> {
         self.read("cmdline")
     }
 
     /// The value of a variable in the environment it was started with.
-    pub(crate) fn variable(self, name: &str) -> Option<String> {
+    pub fn variable(self, name: &str) -> Option<String> {
         let all = self.read("environ");
         all.iter()
             .find_map(|pair| Some(pair.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
     }
 
     /// Its working directory.
-    pub(crate) fn directory(self) -> Option<std::path::PathBuf> {
+    pub fn directory(self) -> Option<std::path::PathBuf> {
         fs::read_link(format!("/proc/{}/cwd", self.pid)).ok()
     }
 
     /// Sends a signal, unless the process is gone.
-    pub(crate) fn signal(self, signal: Signal) {
+    pub fn signal(self, signal: Signal) {
         if self.stat().is_none() {
             return;
         }
@@ -122,7 +123,7 @@ impl Process {
 }
 
 /// A file's device and inode.
-pub(crate) fn file_identity(path: &Path) -> Option<(u64, u64)> {
+pub fn file_identity(path: &Path) -> Option<(u64, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino()))
 }
