@@ -1,0 +1,55 @@
+//! Routes that were added together, to give all of them a middleware.
+
+use std::convert::Infallible;
+
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::Route;
+use super::route::Step;
+use crate::middleware::{Next, Wrap};
+
+/// Routes that were added together. Its middleware lies around the routes' own.
+#[derive(Debug)]
+pub struct Group<'r> {
+    pub(super) routes: &'r mut [Route],
+    /// How many steps it has laid around each so far.
+    laid: usize,
+}
+
+impl<'r> Group<'r> {
+    pub(super) fn new(routes: &'r mut [Route]) -> Self {
+        Self { routes, laid: 0 }
+    }
+
+    /// Lays the middleware of this name around each of them; the first one named is the outermost.
+    pub fn middleware(&mut self, name: &str) -> &mut Self {
+        self.lay(|| Step::Named(name.to_owned()))
+    }
+
+    /// Lays a tower layer around each of them.
+    pub fn layer<L>(&mut self, layer: L) -> &mut Self
+    where
+        L: Layer<Next> + Clone + 'static,
+        L::Service: Service<Request> + Clone + Send + Sync + 'static,
+        <L::Service as Service<Request>>::Response: IntoResponse,
+        <L::Service as Service<Request>>::Error: Into<Infallible>,
+        <L::Service as Service<Request>>::Future: Send + 'static,
+    {
+        self.lay(|| {
+            let layer = layer.clone();
+            let wrap: Wrap = Box::new(move |next: Next| next.wrap(&layer));
+            Step::Layer(wrap)
+        })
+    }
+
+    fn lay(&mut self, step: impl Fn() -> Step) -> &mut Self {
+        for route in &mut *self.routes {
+            route.steps.insert(self.laid, step());
+        }
+        self.laid += 1;
+        self
+    }
+}
