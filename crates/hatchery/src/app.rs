@@ -7,6 +7,8 @@ use axum::Router;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Config, ConfigError};
+use crate::lifecycle::{Boot, BootRole, BootSettings};
+use crate::loader::{Framework, Plugin, Unit, UnitKind};
 use crate::runtime::Hook;
 use crate::{Application, BoxError, Package, child, cli, symbolise};
 
@@ -36,8 +38,13 @@ pub(crate) type AgentHook = Box<dyn FnOnce(Application) -> Hook>;
 #[must_use = "an application does nothing until it is run"]
 pub struct App {
     pub(crate) package: Package,
-    pub(crate) sections: Vec<Section>,
-    pub(crate) router: BuildRouter,
+    /// What the application itself brings.
+    pub(crate) unit: Unit,
+    /// The plugins that it names, in that order.
+    pub(crate) plugins: Vec<Unit>,
+    /// The framework that it builds on, besides Hatchery itself.
+    pub(crate) framework: Option<Unit>,
+    pub(crate) router: Option<BuildRouter>,
     pub(crate) agent: Option<AgentHook>,
     pub(crate) pretences: Vec<Pretence>,
 }
@@ -68,8 +75,10 @@ impl App {
     pub fn new(package: Package) -> Self {
         Self {
             package,
-            sections: Vec::new(),
-            router: Box::new(|_| Ok(Router::new())),
+            unit: Unit::new(UnitKind::Application, package.name, package),
+            plugins: Vec::new(),
+            framework: None,
+            router: None,
             agent: None,
             pretences: Vec::new(),
         }
@@ -85,8 +94,28 @@ impl App {
     /// Declares a table of the configuration, by the type that reads it. It is checked at start and
     /// by `--check`; a table that nobody declares is an error.
     pub fn section<T: DeserializeOwned>(mut self, name: &'static str) -> Self {
-        let check = |config: &Config, name: &str| config.section::<T>(name).map(drop);
-        self.sections.push(Section { name, check });
+        self.unit = self.unit.section::<T>(name);
+        self
+    }
+
+    /// Takes a plugin. Whether it is enabled, `config/plugin.toml` says, else the plugin itself.
+    pub fn plugin(mut self, plugin: impl Plugin) -> Self {
+        self.plugins.push(plugin.unit());
+        self
+    }
+
+    /// Builds on a framework: its plugins, defaults, hooks and middleware come before the
+    /// application's own. A framework names the one that it builds on itself; an application has one.
+    pub fn framework(mut self, framework: impl Framework) -> Self {
+        self.framework = Some(framework.unit());
+        self
+    }
+
+    /// Lifecycle hooks of the application, in the processes of `role`; `#[hatchery::boot(…)]` on a
+    /// type does the same where the type is.
+    #[track_caller]
+    pub fn boot<B: Boot>(mut self, role: BootRole, boot: B) -> Self {
+        self.unit = self.unit.boot(role, boot);
         self
     }
 
@@ -97,7 +126,7 @@ impl App {
     where
         F: FnOnce(&Application) -> Result<Router, BoxError> + 'static,
     {
-        self.router = Box::new(build);
+        self.router = Some(Box::new(build));
         self
     }
 
@@ -132,17 +161,36 @@ impl App {
         }
     }
 
-    /// The names of all tables that may appear in the configuration, and their checks.
+    /// Checks all tables of the configuration, by the units that declare them.
     pub(crate) fn check_sections(&self, config: &Config) -> Result<(), ConfigError> {
-        let mut known = vec!["cluster", "listen", "http"];
-        known.extend(self.sections.iter().map(|section| section.name));
-        config.check_sections(&known)?;
-        crate::config::limits(config)?;
-        for section in &self.sections {
-            (section.check)(config, section.name)?;
+        let mut units = vec![&self.unit];
+        let mut frameworks = self.framework.as_ref();
+        while let Some(framework) = frameworks {
+            units.push(framework);
+            units.extend(&framework.plugins);
+            frameworks = framework.parent.as_deref();
         }
-        Ok(())
+        units.extend(&self.plugins);
+        check_sections(units.into_iter(), config)
     }
+}
+
+/// Checks Hatchery's own tables of the configuration, those that `units` declare, and that there is
+/// no other.
+pub(crate) fn check_sections<'u>(
+    units: impl Iterator<Item = &'u Unit>,
+    config: &Config,
+) -> Result<(), ConfigError> {
+    let mut known = vec!["boot", "cluster", "http", "listen", "router"];
+    let sections: Vec<_> = units.flat_map(|unit| &unit.sections).collect();
+    known.extend(sections.iter().map(|section| section.name));
+    config.check_sections(&known)?;
+    crate::config::limits(config)?;
+    config.section::<BootSettings>("boot")?;
+    for section in sections {
+        (section.check)(config, section.name)?;
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for App {

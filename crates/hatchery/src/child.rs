@@ -2,12 +2,14 @@
 
 use std::process::ExitCode;
 
+use crate::BoxError;
 use crate::app::App;
 use crate::application::{Identity, Role};
 use crate::complain::complain;
 use crate::config::Config;
-use crate::runtime::{self, Child, Role as ChildRole};
-use crate::{Application, BoxError};
+use crate::lifecycle::Timing;
+use crate::loader::load::{Seed, load};
+use crate::runtime::{self, Booted, Child, Hook, Role as ChildRole};
 
 /// Plays the role that the environment gives this process, and ends with its exit code. Hands the
 /// application back on the command line. An invocation with arguments is the command line's, even
@@ -16,6 +18,7 @@ pub(crate) fn play(app: App) -> Result<ExitCode, Box<App>> {
     if std::env::args_os().len() > 1 {
         return Err(Box::new(app));
     }
+    let timing = Timing::begin();
     let role = match ChildRole::from_env() {
         Ok(Some(role)) => role,
         Ok(None) => return Err(Box::new(app)),
@@ -26,17 +29,20 @@ pub(crate) fn play(app: App) -> Result<ExitCode, Box<App>> {
         Err(error) => return Ok(refuse(&error)),
     };
     Ok(match role {
-        ChildRole::Agent => runtime::run_agent(&child, |child| {
-            let application = application(&app, child, Role::Agent)?;
-            Ok(match app.agent {
-                Some(hook) => hook(application),
-                None => Box::pin(async { Ok(()) }),
-            })
+        ChildRole::Agent => runtime::run_agent(&child, async |child: &Child| {
+            let seed = seed(child, Role::Agent, timing)?;
+            let started = load(app, seed).await?.start().await?;
+            let hook: Hook = started.agent.unwrap_or_else(|| Box::pin(async { Ok(()) }));
+            Ok((hook, Some(started.life)))
         }),
-        ChildRole::Worker => runtime::run_worker(child, |child| {
-            let application = application(&app, child, Role::Worker)?;
-            let limits = application.limits()?;
-            Ok(((app.router)(&application)?, limits))
+        ChildRole::Worker => runtime::run_worker(child, async |child: &Child| {
+            let seed = seed(child, Role::Worker, timing)?;
+            let started = load(app, seed).await?.start().await?;
+            Ok(Booted {
+                endpoint: started.endpoint,
+                limits: started.limits,
+                life: Some(started.life),
+            })
         }),
     })
 }
@@ -46,20 +52,18 @@ fn refuse(error: &dyn std::error::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn application(app: &App, child: &Child, role: Role) -> Result<Application, BoxError> {
-    let config = Config::from_json(&child.config, &child.env)?;
-    let identity = Identity {
-        role,
-        slot: child.slot,
-        instance: child.instance,
-        generation: child.generation,
-        workers: child.workers,
-    };
-    Ok(Application::new(
-        app.package,
-        child.env.clone(),
-        identity,
-        config,
-        child.moments.clone(),
-    ))
+fn seed(child: &Child, role: Role, timing: Timing) -> Result<Seed, BoxError> {
+    Ok(Seed {
+        identity: Identity {
+            role,
+            slot: child.slot,
+            instance: child.instance,
+            generation: child.generation,
+            workers: child.workers,
+        },
+        config: Config::from_json(&child.config, &child.env)?,
+        moments: child.moments.clone(),
+        run_dir: child.run_dir.clone(),
+        timing,
+    })
 }

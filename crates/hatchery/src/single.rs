@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{BoxError, Router};
+use axum::BoxError;
 use hatchery_sys::listen::{self, Address};
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::recorder::Recorder;
@@ -15,8 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::complain::complain;
 use crate::runtime::orders::Orders;
 use crate::runtime::serving::Serving;
-use crate::runtime::{self, Bells, Hook, Moments};
-use crate::serve::Limits;
+use crate::runtime::{self, Bells, Booted, Hook, Moments};
 
 /// How often the loop ticks; nobody looks, but it is the clock of the time-outs.
 const HEARTBEAT: Duration = Duration::from_millis(250);
@@ -32,8 +31,7 @@ pub(crate) struct Single {
 
 /// What the application adds.
 pub(crate) struct Application {
-    pub(crate) router: Router,
-    pub(crate) limits: Limits,
+    pub(crate) booted: Booted,
     /// What the agent would run.
     pub(crate) hook: Option<Hook>,
 }
@@ -44,7 +42,7 @@ pub(crate) struct Application {
 /// addresses that are served, as clients would write them.
 pub(crate) fn run_single(
     single: &Single,
-    build: impl FnOnce(&Moments) -> Result<Application, BoxError>,
+    build: impl AsyncFnOnce(&Moments) -> Result<Application, BoxError>,
     ready: impl FnOnce(&[String]),
 ) -> ExitCode {
     let runtime = match runtime::local_runtime() {
@@ -68,19 +66,17 @@ pub(crate) fn run_single(
 
 async fn serve(
     single: &Single,
-    build: impl FnOnce(&Moments) -> Result<Application, BoxError>,
+    build: impl AsyncFnOnce(&Moments) -> Result<Application, BoxError>,
     ready: impl FnOnce(&[String]),
 ) -> Result<usize, String> {
     let (listeners, addresses) = bind(&single.listen)?;
     let (bells, moments) = Bells::new();
-    let application = runtime::boot(|| build(&moments))?;
+    let Application { booted, hook } = runtime::boot(build(&moments)).await?;
     let (page, _) = StatsPage::create().map_err(|error| format!("stats page: {error}"))?;
     let (recorder, _) = Recorder::create().map_err(|error| format!("recorder: {error}"))?;
     let orders = Rc::new(Orders::default());
     let drain_timeout = single.drain_timeout;
-    let hook = application
-        .hook
-        .map(|hook| tokio::task::spawn_local(agent(hook)));
+    let hook = hook.map(|hook| tokio::task::spawn_local(agent(hook)));
     let end = {
         let (orders, bells) = (Rc::clone(&orders), bells.clone());
         move || {
@@ -91,8 +87,8 @@ async fn serve(
     heed(end)?;
     let serving = Serving {
         listeners,
-        router: application.router,
-        limits: application.limits,
+        endpoint: booted.endpoint,
+        limits: booted.limits,
         page: Arc::new(page),
         recorder: Arc::new(recorder),
         heartbeat: HEARTBEAT,
@@ -101,6 +97,9 @@ async fn serve(
     };
     let begun = || {
         ready(&addresses);
+        if let Some(life) = &booted.life {
+            life.begin();
+        }
         bells.server_did_ready();
     };
     let cut = serving
@@ -111,6 +110,9 @@ async fn serve(
         && tokio::time::timeout(drain_timeout, hook).await.is_err()
     {
         complain(format_args!("the agent's hook did not end in time"));
+    }
+    if let Some(life) = booted.life {
+        life.close().await;
     }
     Ok(cut)
 }
@@ -168,11 +170,13 @@ mod tests {
     use std::net::TcpStream;
     use std::process::{Child, Command, Stdio};
 
+    use axum::Router;
     use axum::routing::get;
     use hatchery_sys::signals::Signal;
     use hatchery_sys::{peer, process};
 
     use super::*;
+    use crate::serve::Limits;
 
     /// Where a single process of these tests listens; without it, its `main` does nothing.
     const LISTEN: &str = "TEST_SINGLE_LISTEN";
@@ -190,9 +194,13 @@ mod tests {
             idle_grace: Duration::ZERO,
             drain_timeout: Duration::from_secs(20),
         };
-        let code = run_single(&single, build, |addresses| {
-            println!("\nserves {}", addresses.join(" "));
-        });
+        let code = run_single(
+            &single,
+            async |moments: &Moments| build(moments),
+            |addresses| {
+                println!("\nserves {}", addresses.join(" "));
+            },
+        );
         process::exit_now(i32::from(code != ExitCode::SUCCESS));
     }
 
@@ -220,8 +228,11 @@ mod tests {
             Ok(())
         });
         Ok(Application {
-            router,
-            limits: Limits::default(),
+            booted: Booted {
+                endpoint: router.into(),
+                limits: Limits::default(),
+                life: None,
+            },
             hook: Some(hook),
         })
     }

@@ -17,10 +17,12 @@ use super::args::Invocation;
 use super::{daemon, places, say};
 use crate::App;
 use crate::app::Pretence;
-use crate::application::{Application, Identity, Role};
+use crate::application::{Identity, Role};
 use crate::complain::complain;
 use crate::config::{self, Config, Sources};
-use crate::runtime::{self, Moments};
+use crate::lifecycle::Timing;
+use crate::loader::load::{Seed, load};
+use crate::runtime::{self, Booted, Moments};
 use crate::single::{self, Single};
 
 /// Everything that an invocation resolves before it acts.
@@ -92,9 +94,9 @@ fn check(app: App, invocation: &Invocation, prepared: Prepared) -> anyhow::Resul
         .map(process::take_fd)
         .transpose()
         .context("--emit-fd")?;
-    runtime::look_into(|moments| {
-        let application = application(&app, Role::Check, config, moments);
-        (app.router)(&application).map(drop)
+    runtime::look_into(async |moments| {
+        let seed = seed(Role::Check, config, moments, None);
+        load(app, seed).await.map(drop)
     })
     .map_err(|reason| anyhow::anyhow!("cannot start: {reason}"))?;
     if let Some(emit) = emit {
@@ -126,24 +128,35 @@ fn check(app: App, invocation: &Invocation, prepared: Prepared) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// The application outside of a pool.
-fn application(app: &App, role: Role, config: Config, moments: &Moments) -> Application {
+/// What the application outside of a pool begins with.
+fn seed(role: Role, config: Config, moments: &Moments, run_dir: Option<PathBuf>) -> Seed {
     let slot = (role == Role::Single).then_some(0);
-    let identity = Identity {
-        role,
-        slot,
-        instance: 0,
-        generation: 0,
-        workers: 1,
-    };
-    let env = config.env().to_owned();
-    Application::new(app.package, env, identity, config, moments.clone())
+    Seed {
+        identity: Identity {
+            role,
+            slot,
+            instance: 0,
+            generation: 0,
+            workers: 1,
+        },
+        config,
+        moments: moments.clone(),
+        run_dir,
+        timing: Timing::begin(),
+    }
 }
 
 fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
     let Prepared {
-        config, settings, ..
+        config,
+        settings,
+        run_dir,
+        ..
     } = prepared;
+    // What it writes there is for people to look at.
+    let run_dir = hatchery_master::create_run_dir(&run_dir)
+        .ok()
+        .map(|()| run_dir);
     let listen: Result<_, _> = settings
         .listen
         .addresses
@@ -156,12 +169,16 @@ fn run_single(app: App, prepared: Prepared) -> anyhow::Result<ExitCode> {
         drain_timeout: settings.cluster.drain_timeout,
     };
     let name = app.package.name;
-    let build = move |moments: &Moments| {
-        let application = application(&app, Role::Single, config, moments);
+    let build = async move |moments: &Moments| {
+        let seed = seed(Role::Single, config, moments, run_dir);
+        let started = load(app, seed).await?.start().await?;
         Ok(single::Application {
-            router: (app.router)(&application)?,
-            limits: application.limits()?,
-            hook: app.agent.map(|hook| hook(application)),
+            booted: Booted {
+                endpoint: started.endpoint,
+                limits: started.limits,
+                life: Some(started.life),
+            },
+            hook: started.agent,
         })
     };
     let ready = |addresses: &[String]| {

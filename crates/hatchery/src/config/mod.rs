@@ -68,6 +68,23 @@ impl Config {
         self.root.to_json().to_string().into_bytes()
     }
 
+    /// Lays a table over what is there: what a `load_config` has brought; `name` says whose.
+    pub(crate) fn lay(&mut self, table: Json, name: &str) -> Result<(), ConfigError> {
+        let place = Place::file(&name.into(), 0, 0);
+        if !table.is_object() {
+            let code = ConfigErrorCode::Syntax;
+            let message = "must return a table".to_owned();
+            return Err(ConfigError::one(ConfigProblem::new(
+                code,
+                Some(place),
+                "",
+                message,
+            )));
+        }
+        self.root.merge(Node::from_json(table, &place));
+        Ok(())
+    }
+
     /// The environment's name.
     pub fn env(&self) -> &str {
         &self.env

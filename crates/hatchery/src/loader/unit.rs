@@ -1,5 +1,7 @@
 //! Load units: what a plugin, a framework or the application brings.
 
+use std::panic::Location;
+
 use serde::de::DeserializeOwned;
 
 use crate::Package;
@@ -50,11 +52,20 @@ pub struct Unit {
     pub(crate) sections: Vec<Section>,
     /// Names of middleware that it adds to the core.
     pub(crate) core_middleware: Vec<&'static str>,
-    pub(crate) boots: Vec<(BootRole, Box<dyn ErasedBoot>)>,
+    pub(crate) boots: Vec<CodeBoot>,
     /// A framework's: the plugins that it brings.
     pub(crate) plugins: Vec<Unit>,
     /// A framework's: the one that it builds on.
     pub(crate) parent: Option<Box<Unit>>,
+}
+
+/// Lifecycle hooks that were given in code.
+#[derive(Debug)]
+pub(crate) struct CodeBoot {
+    pub(crate) role: BootRole,
+    pub(crate) boot: Box<dyn ErasedBoot>,
+    /// Where they were given.
+    pub(crate) place: &'static Location<'static>,
 }
 
 /// A configuration file that a unit carries in its executable.
@@ -143,8 +154,13 @@ impl Unit {
     }
 
     /// Lifecycle hooks of its own, in the processes of `role`.
+    #[track_caller]
     pub fn boot<B: Boot>(mut self, role: BootRole, boot: B) -> Self {
-        self.boots.push((role, Box::new(boot)));
+        self.boots.push(CodeBoot {
+            role,
+            boot: Box::new(boot),
+            place: Location::caller(),
+        });
         self
     }
 

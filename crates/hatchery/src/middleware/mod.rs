@@ -2,4 +2,4 @@
 
 mod next;
 
-pub use next::{MiddlewareArguments, Next, Wrap};
+pub use next::{Answering, MiddlewareArguments, Next, Wrap};

@@ -21,13 +21,14 @@ use super::record;
 use super::worker::heed;
 use super::{Child, Hook};
 use crate::complain::complain;
+use crate::lifecycle::Life;
 use crate::pressure::PressureLevel;
 
 /// Runs the agent to its end. `build` makes the user's hook, within the runtime that then runs it;
 /// the agent is ready when the hook has run up to its first wait.
 pub(crate) fn run_agent(
     child: &Child,
-    build: impl FnOnce(&Child) -> Result<Hook, BoxError>,
+    build: impl AsyncFnOnce(&Child) -> Result<(Hook, Option<Arc<Life>>), BoxError>,
 ) -> ExitCode {
     let _ = process::set_name(&format!("{:.9} agent", child.app));
     let _registered = record::begin(&child.recorder);
@@ -46,8 +47,10 @@ pub(crate) fn run_agent(
         Err(error) => return super::boot_failed(&control, error.to_string()),
     };
     let outcome = runtime.block_on(async {
-        let hook = start(child, &end, build).await?;
-        tick(hook, child, ends).await
+        let (hook, life) = start(child, &end, build).await?;
+        let ended = tick(hook, child, ends).await;
+        super::close(life, &child.page, child.heartbeat_interval).await;
+        ended
     });
     match outcome {
         Ok(()) => super::end(&control, runtime),
@@ -74,9 +77,9 @@ enum Failure {
 async fn start(
     child: &Child,
     end: &watch::Sender<Option<Instant>>,
-    build: impl FnOnce(&Child) -> Result<Hook, BoxError>,
-) -> Result<JoinHandle<Result<(), BoxError>>, Failure> {
-    let hook = super::boot(|| build(child)).map_err(Failure::Boot)?;
+    build: impl AsyncFnOnce(&Child) -> Result<(Hook, Option<Arc<Life>>), BoxError>,
+) -> Result<(JoinHandle<Result<(), BoxError>>, Option<Arc<Life>>), Failure> {
+    let (hook, life) = super::boot(build(child)).await.map_err(Failure::Boot)?;
     let signals = signal(SignalKind::terminate())
         .and_then(|term| Ok((term, signal(SignalKind::interrupt())?)))
         .map_err(|error| Failure::Boot(format!("signals: {error}")))?;
@@ -95,14 +98,23 @@ async fn start(
     if hook.is_finished() {
         match (&mut hook).await {
             Ok(Ok(())) => hook = tokio::task::spawn_local(async { Ok(()) }),
-            Ok(Err(error)) => return Err(Failure::Boot(super::explain(&*error))),
-            Err(_) => return Err(Failure::Boot("the agent's hook panicked".into())),
+            failed => {
+                let reason = match failed {
+                    Ok(Err(error)) => super::explain(&*error),
+                    _ => "the agent's hook panicked".into(),
+                };
+                super::close(life, &child.page, child.heartbeat_interval).await;
+                return Err(Failure::Boot(reason));
+            }
         }
     }
     child.page.set_threads(1);
     child.page.tick(0, monotonic_ms());
     child.control.mention(&ToMaster::Ready);
-    Ok(hook)
+    if let Some(life) = &life {
+        life.begin();
+    }
+    Ok((hook, life))
 }
 
 /// Ticks until the end: the hook's, after the moment to end has come, or its time's.

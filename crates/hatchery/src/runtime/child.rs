@@ -79,6 +79,8 @@ pub(crate) struct Child {
     pub(crate) page: Arc<StatsPage>,
     /// Where it writes what it is doing.
     pub(crate) recorder: Arc<Recorder>,
+    /// Where its master writes, and it may.
+    pub(crate) run_dir: Option<PathBuf>,
     /// The effective configuration, JSON.
     pub(crate) config: Vec<u8>,
     /// The inherited listeners, in the order of the configuration.
@@ -136,6 +138,7 @@ impl Child {
             generation: variables.number(names::GENERATION)?,
             page: Arc::new(StatsPage::map(page).map_err(|error| bad("stats page", &error))?),
             recorder: Arc::new(recorder),
+            run_dir: variables.run_dir(),
             config: memfd::read(config).map_err(|error| bad("configuration", &error))?,
             listeners: sockets,
             heartbeat_interval: Duration::from_millis(welcome.heartbeat_interval_ms),
@@ -190,6 +193,12 @@ impl<L: Fn(&str) -> Option<OsString>> Variables<L> {
         (first..first.saturating_add(count))
             .map(|fd| process::take_fd(fd).map_err(|error| bad("listener", &error)))
             .collect()
+    }
+
+    /// The directory that the control socket is in.
+    fn run_dir(&self) -> Option<PathBuf> {
+        let socket = PathBuf::from((self.lookup)(names::CONTROL_SOCKET)?);
+        socket.parent().map(Into::into)
     }
 
     /// The master's, or one that nobody will read but perhaps the next master: an older one has none,

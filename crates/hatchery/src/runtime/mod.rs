@@ -22,13 +22,15 @@ mod tests;
 mod worker;
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::BoxError;
 use hatchery_ipc::child::ToMaster;
+use hatchery_sys::clock::monotonic_ms;
+use hatchery_sys::page::StatsPage;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 
 pub(crate) use agent::run_agent;
@@ -36,13 +38,24 @@ pub(crate) use child::{Child, Role};
 pub(crate) use moment::Bells;
 pub use moment::Moment;
 pub(crate) use moment::Moments;
+pub(crate) use record::panic_message;
 pub(crate) use worker::run_worker;
 
 use crate::complain::complain;
+use crate::lifecycle::{Life, poll_caught};
+use crate::serve::{Endpoint, Limits};
 use control::Control;
 
 /// What the user wants to run in the agent. It may end early; the agent stays.
 pub(crate) type Hook = Pin<Box<dyn Future<Output = Result<(), BoxError>>>>;
+
+/// What a worker is made of when it has booted.
+pub(crate) struct Booted {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) limits: Limits,
+    /// The hooks from readiness to the end.
+    pub(crate) life: Option<Arc<Life>>,
+}
 
 /// Longest reason that is told of a failed boot, in bytes.
 const REASON_MAX: usize = 4096;
@@ -54,24 +67,21 @@ pub(crate) fn local_runtime() -> io::Result<LocalRuntime> {
         .build_local(LocalOptions::default())
 }
 
-/// Calls user code that may fail or panic while the process boots. The reason is one line.
-pub(crate) fn boot<T>(build: impl FnOnce() -> Result<T, BoxError>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(build)) {
-        Ok(result) => result.map_err(|error| explain(&*error)),
-        Err(panic) => Err(one_line(&format!(
-            "panicked: {}",
-            record::panic_message(&*panic)
-        ))),
-    }
+/// Runs user code that may fail or panic while the process boots. The reason is one line.
+pub(crate) async fn boot<T>(build: impl Future<Output = Result<T, BoxError>>) -> Result<T, String> {
+    let mut build = std::pin::pin!(build);
+    std::future::poll_fn(|cx| poll_caught(build.as_mut(), cx))
+        .await
+        .map_err(|error| explain(&*error))
 }
 
-/// Calls user code as a child would, in a process that is no child.
+/// Runs user code as a child would, in a process that is no child.
 pub(crate) fn look_into<T>(
-    build: impl FnOnce(&Moments) -> Result<T, BoxError>,
+    build: impl AsyncFnOnce(&Moments) -> Result<T, BoxError>,
 ) -> Result<T, String> {
     let runtime = local_runtime().map_err(|error| error.to_string())?;
     let (_bells, moments) = Bells::new();
-    let result = runtime.block_on(async { boot(|| build(&moments)) });
+    let result = runtime.block_on(boot(build(&moments)));
     runtime.shutdown_background();
     result
 }
@@ -92,8 +102,22 @@ fn end(control: &Arc<Control>, runtime: LocalRuntime) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Runs the hooks of the end; meanwhile this thread proves that it is not blocked.
+async fn close(life: Option<Arc<Life>>, page: &StatsPage, heartbeat: Duration) {
+    let Some(life) = life else { return };
+    page.set_threads(1);
+    let mut beat = tokio::time::interval(heartbeat.max(Duration::from_millis(1)));
+    let mut closing = std::pin::pin!(life.close());
+    loop {
+        tokio::select! {
+            () = &mut closing => return,
+            _ = beat.tick() => page.tick(0, monotonic_ms()),
+        }
+    }
+}
+
 /// An error and its causes, in one line.
-fn explain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
     one_line(&with_causes(error))
 }
 

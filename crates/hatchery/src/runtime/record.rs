@@ -60,7 +60,7 @@ fn note(recorder: &Recorder, panic: &PanicHookInfo<'_>) {
 }
 
 /// What a panic was told, where that is text.
-pub(super) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")

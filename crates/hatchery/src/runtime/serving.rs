@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use axum::Router;
 use hatchery_sys::clock::monotonic_ms;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::recorder::Recorder;
@@ -16,12 +15,12 @@ use super::orders::{Orders, QUEUE_MAX};
 use super::{local_runtime, record};
 use crate::complain::complain;
 use crate::pressure::MemoryPressure;
-use crate::serve::{Ended, Limits, Order, Server, Setup};
+use crate::serve::{Ended, Endpoint, Limits, Order, Server, Setup};
 
 /// What all serving threads of a process are made of.
 pub(crate) struct Serving {
     pub(crate) listeners: Vec<OwnedFd>,
-    pub(crate) router: Router,
+    pub(crate) endpoint: Endpoint,
     pub(crate) limits: Limits,
     pub(crate) page: Arc<StatsPage>,
     pub(crate) recorder: Arc<Recorder>,
@@ -83,7 +82,7 @@ impl Serving {
         Ok(Setup {
             index,
             listeners: listeners.collect::<io::Result<_>>()?,
-            router: self.router.clone(),
+            endpoint: self.endpoint.clone(),
             limits: self.limits.clone(),
             page: Arc::clone(&self.page),
             recorder: Arc::clone(&self.recorder),

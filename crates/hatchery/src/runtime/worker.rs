@@ -5,27 +5,26 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::{BoxError, Router};
+use axum::BoxError;
 use hatchery_ipc::child::ToMaster;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Child;
 use super::control::{Control, Duty};
 use super::handover::{give, take};
 use super::moment::Bells;
 use super::orders::Orders;
 use super::record;
 use super::serving::Serving;
+use super::{Booted, Child};
 use crate::complain::complain;
 use crate::pressure::PressureLevel;
-use crate::serve::Limits;
 
 /// Runs a worker to its end. `build` makes the application, within the runtime that then serves it.
 pub(crate) fn run_worker(
     child: Child,
-    build: impl FnOnce(&Child) -> Result<(Router, Limits), BoxError>,
+    build: impl AsyncFnOnce(&Child) -> Result<Booted, BoxError>,
 ) -> ExitCode {
     // For `top` and the like; `ps` shows the whole title.
     let _ = process::set_name(&name(&child.app, child.slot));
@@ -63,16 +62,21 @@ pub(crate) fn run_worker(
 async fn serve(
     child: Child,
     orders: &Arc<Orders>,
-    build: impl FnOnce(&Child) -> Result<(Router, Limits), BoxError>,
+    build: impl AsyncFnOnce(&Child) -> Result<Booted, BoxError>,
 ) -> Result<usize, String> {
-    let (router, limits) = super::boot(|| build(&child))?;
+    let Booted {
+        endpoint,
+        limits,
+        life,
+    } = super::boot(build(&child)).await?;
     let control = child.control;
+    let (page, heartbeat) = (Arc::clone(&child.page), child.heartbeat_interval);
     let signals = signal(SignalKind::terminate())
         .and_then(|term| Ok((term, signal(SignalKind::interrupt())?)))
         .map_err(|error| format!("signals: {error}"))?;
     let serving = Serving {
         listeners: child.listeners,
-        router,
+        endpoint,
         limits,
         page: Arc::clone(&child.page),
         recorder: child.recorder,
@@ -95,11 +99,15 @@ async fn serve(
         }
     };
     tokio::task::spawn_local(heed(signals, leaving));
-    let ready = || control.mention(&ToMaster::Ready);
-    serving
-        .run(orders, ready)
-        .await
-        .map_err(|error| format!("cannot listen: {error}"))
+    let ready = || {
+        control.mention(&ToMaster::Ready);
+        if let Some(life) = &life {
+            life.begin();
+        }
+    };
+    let served = serving.run(orders, ready).await;
+    super::close(life, &page, heartbeat).await;
+    served.map_err(|error| format!("cannot listen: {error}"))
 }
 
 /// Leaves at the first SIGTERM. SIGINT is caught and does nothing: it is the master's to decide

@@ -9,7 +9,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
@@ -18,6 +17,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::Limits;
 use super::connection::Connection;
+use super::endpoint::Endpoint;
 use super::io::Io;
 use super::listener::{Socket, Stream};
 use super::registry::Registry;
@@ -38,7 +38,7 @@ const HTTP2_STREAMS_MAX: u32 = 256;
 pub(super) struct Common {
     pub(super) thread: Arc<Thread>,
     pub(super) registry: Registry,
-    pub(super) router: Router,
+    pub(super) endpoint: Endpoint,
     pub(super) body_limit: Option<DefaultBodyLimit>,
     pub(super) http1: http1::Builder,
     pub(super) http2: Option<http2::Builder<Local>>,
@@ -106,14 +106,14 @@ impl fmt::Debug for Common {
 impl Common {
     pub(super) fn new(
         limits: &Limits,
-        router: Router,
+        endpoint: Endpoint,
         thread: Arc<Thread>,
         unread: Arc<Unread>,
     ) -> Self {
         Self {
             thread,
             registry: Registry::default(),
-            router,
+            endpoint,
             body_limit: service::body_limit(limits.body_limit),
             http1: http1_builder(limits),
             http2: limits.http2.then(|| http2_builder(limits)),

@@ -142,7 +142,7 @@ impl Connection {
 
     fn service(&self) -> Service {
         let shared = Arc::clone(&self.shared);
-        Service::new(self.common.router.clone(), self.common.body_limit, shared)
+        Service::new(self.common.endpoint.clone(), self.common.body_limit, shared)
     }
 
     /// What becomes of a connection that hyper is done with. The socket is not shut down yet.

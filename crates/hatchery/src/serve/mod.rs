@@ -9,6 +9,7 @@
 //! - [`server`]: the loop: accept, tick, sweep, drain.
 //! - [`connection`], [`sniff`], [`io`]: one connection, from its first byte to its last; [`common`]:
 //!   what those of a thread share.
+//! - [`endpoint`]: what answers requests, the application's.
 //! - [`service`], [`body`]: one request: counters, panics, `Connection: close`. [`shed`]: which ones
 //!   are refused while memory is short.
 //! - [`arrivals`]: connections that come from another process, or come back; [`unread`]: those that
@@ -19,6 +20,7 @@ mod arrivals;
 mod body;
 mod common;
 mod connection;
+mod endpoint;
 mod io;
 mod limits;
 mod listener;
@@ -35,6 +37,7 @@ mod verdict;
 
 pub(crate) use arrivals::{Arrival, Arrivals};
 pub(crate) use common::{Detached, Heir};
+pub(crate) use endpoint::Endpoint;
 pub(crate) use limits::Limits;
 pub(crate) use listener::Socket;
 pub(crate) use server::{Ended, Order, Server, Setup};

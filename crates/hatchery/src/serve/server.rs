@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use hatchery_sys::clock::monotonic_ms;
 use hatchery_sys::page::StatsPage;
 use hatchery_sys::recorder::Recorder;
@@ -17,6 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::Limits;
 use super::arrivals::{Arrival, Arrivals};
 use super::common::{Common, Heir};
+use super::endpoint::Endpoint;
 use super::listener::{Listener, Waiting};
 use super::shed::Shedder;
 use super::state::Thread;
@@ -46,7 +46,7 @@ pub(crate) struct Setup {
     pub(crate) index: usize,
     /// Its own descriptors of the listeners.
     pub(crate) listeners: Vec<OwnedFd>,
-    pub(crate) router: Router,
+    pub(crate) endpoint: Endpoint,
     pub(crate) limits: Limits,
     /// Where it ticks and counts.
     pub(crate) page: Arc<StatsPage>,
@@ -132,7 +132,7 @@ impl Server {
     pub(crate) fn new(setup: Setup) -> io::Result<Self> {
         let Setup {
             index,
-            router,
+            endpoint,
             limits,
             page,
             recorder,
@@ -151,7 +151,7 @@ impl Server {
             .collect::<io::Result<_>>()?;
         let thread = Thread::new(index, page, recorder);
         Ok(Self {
-            common: Rc::new(Common::new(&limits, router, Arc::clone(&thread), unread)),
+            common: Rc::new(Common::new(&limits, endpoint, Arc::clone(&thread), unread)),
             thread,
             arrivals,
             index,

@@ -7,29 +7,27 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
-use axum::routing::future::RouteFuture;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tower_service::Service as _;
 
 use super::body::{RequestBody, ResponseBody};
+use super::endpoint::{Endpoint, Running};
 use super::shed;
 use super::state::{InFlight, Shared};
 
 /// What extractors of axum read at most when nothing else is said, in bytes.
 const AXUM_BODY_LIMIT: u64 = 2 * 1024 * 1024;
 
-/// A connection's way into the router.
+/// A connection's way into the application.
 #[derive(Debug)]
 pub(super) struct Service {
     /// In a cell because the router's `call` wants `&mut`, though it changes nothing.
-    router: RefCell<Router>,
+    endpoint: RefCell<Endpoint>,
     body_limit: Option<DefaultBodyLimit>,
     shared: Arc<Shared>,
 }
@@ -42,12 +40,12 @@ pub(super) fn body_limit(bytes: u64) -> Option<DefaultBodyLimit> {
 
 impl Service {
     pub(super) fn new(
-        router: Router,
+        endpoint: Endpoint,
         body_limit: Option<DefaultBodyLimit>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
-            router: RefCell::new(router),
+            endpoint: RefCell::new(endpoint),
             body_limit,
             shared,
         }
@@ -87,7 +85,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             limit.apply(&mut request);
         }
         // Handlers run in the future, but layers and plain services may do work in `call`.
-        let call = AssertUnwindSafe(|| self.router.borrow_mut().call(request));
+        let call = AssertUnwindSafe(|| self.endpoint.borrow_mut().call(request));
         let running = in_flight.run();
         let route = catch_unwind(call).map_or(Route::Panicked, Route::Runs);
         drop(running);
@@ -110,7 +108,7 @@ pub(super) struct Serving {
 #[expect(clippy::large_enum_variant, reason = "nearly all are the large one")]
 enum Route {
     /// The application.
-    Runs(RouteFuture<Infallible>),
+    Runs(Running),
     /// The application's code panicked, or this is over.
     Panicked,
     /// It was one request too many.
@@ -153,7 +151,7 @@ fn poll_route(route: &mut Route, cx: &mut Context<'_>) -> Poll<Response> {
         Route::Refused => return Poll::Ready(shed::refusal()),
     };
     if let Ok(poll) = catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(cx))) {
-        return poll.map(|Ok(response)| response);
+        return poll;
     }
     // What the handler held is in an unknown state: drop it now, and let a panic in one of its
     // destructors not take the connection with it.

@@ -27,7 +27,7 @@ use hatchery_sys::signals::Signal;
 use hatchery_sys::spawn::{self, Program, Spawn};
 use hatchery_sys::{memfd, packet, peer, process};
 
-use super::{Child, Hook, Moments, Role, run_agent, run_worker};
+use super::{Booted, Child, Hook, Moments, Role, run_agent, run_worker};
 use crate::serve::Limits;
 
 /// Longer than anything here takes.
@@ -61,8 +61,17 @@ fn child_main() {
         }
     };
     let code = match role {
-        Role::Worker => run_worker(child, |child| worker::build(&script, child)),
-        Role::Agent => run_agent(&child, |child| agent::build(&script, child)),
+        Role::Worker => run_worker(child, async |child: &Child| {
+            let (router, limits) = worker::build(&script, child)?;
+            Ok(Booted {
+                endpoint: router.into(),
+                limits,
+                life: None,
+            })
+        }),
+        Role::Agent => run_agent(&child, async |child: &Child| {
+            Ok((agent::build(&script, child)?, None))
+        }),
     };
     // What `main` does with a code, but not on the main thread here.
     process::exit_now(i32::from(code != std::process::ExitCode::SUCCESS));

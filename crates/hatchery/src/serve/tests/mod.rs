@@ -120,7 +120,7 @@ fn start_on(
         let setup = Setup {
             index: 3,
             listeners: vec![listener],
-            router,
+            endpoint: router.into(),
             limits,
             page: counted,
             recorder: recording,

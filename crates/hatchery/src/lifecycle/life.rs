@@ -1,0 +1,93 @@
+//! A process of the application from its readiness to its end.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::JoinHandle;
+
+use super::{Hooks, Timing};
+use crate::Application;
+use crate::application::Role;
+
+/// A process whose start has succeeded.
+#[derive(Debug)]
+pub(crate) struct Life {
+    app: Application,
+    hooks: Hooks,
+    timing: Timing,
+    run_dir: Option<PathBuf>,
+    /// What runs when it is ready, while it runs.
+    after: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Life {
+    pub(crate) fn new(
+        app: Application,
+        hooks: Hooks,
+        timing: Timing,
+        run_dir: Option<PathBuf>,
+    ) -> Self {
+        Self {
+            app,
+            hooks,
+            timing,
+            run_dir,
+            after: Mutex::default(),
+        }
+    }
+
+    /// The application.
+    pub(crate) fn app(&self) -> &Application {
+        &self.app
+    }
+
+    /// The process is ready: runs the hooks that follow, beside what it serves. Must be called in a
+    /// [local runtime](crate::runtime::local_runtime).
+    pub(crate) fn begin(self: &Arc<Self>) {
+        let life = Arc::clone(self);
+        let after = tokio::task::spawn_local(async move {
+            life.did_ready().await;
+            life.app.server_did_ready().comes().await;
+            life.server_did_ready().await;
+        });
+        *self.after.lock().unwrap_or_else(PoisonError::into_inner) = Some(after);
+    }
+
+    /// `did_ready`; the start is over with it.
+    pub(crate) async fn did_ready(&self) {
+        self.hooks.did_ready(&self.app).await;
+        self.timing.complain_of_slow_steps(self.hooks.slow_step());
+        if let (Some(run_dir), Some(name)) = (&self.run_dir, self.file()) {
+            self.timing.write(run_dir, name);
+        }
+    }
+
+    /// `server_did_ready`. Only after [`did_ready`](Self::did_ready), and once.
+    pub(crate) async fn server_did_ready(&self) {
+        self.hooks.server_did_ready(&self.app).await;
+    }
+
+    /// The process ends: nothing is in flight any more.
+    pub(crate) async fn close(&self) {
+        let after = self
+            .after
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(after) = after {
+            after.abort();
+        }
+        self.hooks.close(&self.app).await;
+    }
+
+    /// How the files of this process are called. One process of each kind writes them.
+    fn file(&self) -> Option<&'static str> {
+        let identity = self.app.identity();
+        match identity.role {
+            Role::Agent => Some("agent"),
+            Role::Single => Some("application"),
+            Role::Worker => (identity.slot == Some(0)).then_some("application"),
+            Role::Check => None,
+        }
+    }
+}

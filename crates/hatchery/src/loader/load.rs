@@ -1,0 +1,212 @@
+//! One process's start: from the parts of an application to what serves and what has hooks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use tower_layer::Layer as _;
+
+use super::load_order::LoadOrder;
+use super::registry::{Item, Registration};
+use super::unit::{Unit, UnitKind};
+use crate::app::{AgentHook, App, BuildRouter, check_sections};
+use crate::application::{Identity, Role};
+use crate::config::Config;
+use crate::lifecycle::{Hooks, Life, Timing};
+use crate::middleware::Next;
+use crate::runtime::{Hook, Moments};
+use crate::serve::{Endpoint, Limits};
+use crate::{Application, BoxError, Context, Routes};
+
+/// What a process begins with.
+#[derive(Debug)]
+pub(crate) struct Seed {
+    pub(crate) identity: Identity,
+    /// The files, variables and flags.
+    pub(crate) config: Config,
+    pub(crate) moments: Moments,
+    /// Where it writes what it has loaded; `None`: nowhere.
+    pub(crate) run_dir: Option<PathBuf>,
+    pub(crate) timing: Timing,
+}
+
+/// An application that is loaded: it has not begun yet.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) app: Application,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) limits: Limits,
+    hooks: Hooks,
+    agent: Option<Hidden>,
+    run_dir: Option<PathBuf>,
+    timing: Timing,
+}
+
+/// The closure of `App::agent`.
+struct Hidden(AgentHook);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("agent hook")
+    }
+}
+
+/// Loads the application: the configuration's hooks, then everything up to the router.
+pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
+    let Seed {
+        identity,
+        mut config,
+        moments,
+        run_dir,
+        timing,
+    } = seed;
+    let role = identity.role;
+    let package = app.package;
+    let (router, agent) = (app.router, app.agent);
+    let (order, absent) = units(app.unit, app.plugins, app.framework, config.env());
+    let mut order = LoadOrder::new(order, &absent, Registration::all())?;
+    let mut hooks = Hooks::collect(&mut order, role, &timing)?;
+    hooks.load_config(&mut config).await?;
+    hooks.config_will_load(&mut config)?;
+    check_sections(order.units().iter().map(|unit| &unit.unit), &config)?;
+    let limits = crate::config::limits(&config)?;
+    let env = config.env().to_owned();
+    let app = Application::new(package, env, identity, config, moments);
+    hooks.config_did_load(&app)?;
+    let endpoint = if role == Role::Agent {
+        Router::new().into()
+    } else {
+        endpoint(&app, &order, router, &timing)?
+    };
+    Ok(Loaded {
+        app,
+        endpoint,
+        limits,
+        hooks,
+        agent: agent.map(Hidden),
+        run_dir,
+        timing,
+    })
+}
+
+impl Loaded {
+    /// `did_load` and `will_ready`: what is left is to be ready.
+    pub(crate) async fn start(self) -> Result<Started, BoxError> {
+        self.hooks.start(&self.app).await?;
+        let has_agent = matches!(self.app.identity().role, Role::Agent | Role::Single);
+        let agent = self.agent.filter(|_| has_agent);
+        let agent = agent.map(|Hidden(hook)| hook(self.app.clone()));
+        let life = Life::new(self.app, self.hooks, self.timing, self.run_dir);
+        Ok(Started {
+            endpoint: self.endpoint,
+            limits: self.limits,
+            agent,
+            life: Arc::new(life),
+        })
+    }
+}
+
+/// An application that can serve.
+pub(crate) struct Started {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) limits: Limits,
+    /// What `App::agent` is to do, where there is an agent.
+    pub(crate) agent: Option<Hook>,
+    pub(crate) life: Arc<Life>,
+}
+
+/// The units in load order, and those that are known and do not load.
+fn units(
+    application: Unit,
+    plugins: Vec<Unit>,
+    framework: Option<Unit>,
+    env: &str,
+) -> (Vec<Unit>, Vec<Unit>) {
+    // From the highest to the lowest.
+    let mut frameworks = Vec::new();
+    let mut next = framework;
+    while let Some(mut framework) = next {
+        next = framework.parent.take().map(|parent| *parent);
+        frameworks.push(framework);
+    }
+    frameworks.push(Unit::new(
+        UnitKind::Framework,
+        "hatchery",
+        crate::package!(),
+    ));
+    frameworks.reverse();
+    let mut all_plugins = Vec::new();
+    for framework in &mut frameworks {
+        all_plugins.append(&mut framework.plugins);
+    }
+    all_plugins.extend(plugins);
+    let (mut order, absent): (Vec<_>, Vec<_>) = all_plugins
+        .into_iter()
+        .partition(|unit| unit.enable && (unit.env.is_empty() || unit.env.contains(&env)));
+    order.extend(frameworks);
+    order.push(application);
+    (order, absent)
+}
+
+/// Loads what serves: routes, and the middleware before them.
+fn endpoint(
+    app: &Application,
+    order: &LoadOrder,
+    build: Option<BuildRouter>,
+    timing: &Timing,
+) -> Result<Endpoint, BoxError> {
+    let mut routes = Routes::default();
+    for (unit, registration) in order.items() {
+        match &registration.item {
+            Item::Controller(add) => {
+                let _step = step(timing, unit, "controller", registration);
+                add(&mut routes);
+            }
+            Item::Router(add) => {
+                let _step = step(timing, unit, "router", registration);
+                add(&mut routes, app)?;
+            }
+            _ => {}
+        }
+    }
+    let own = match build {
+        Some(build) => timing.timed("", "router", || build(app))?,
+        None => Router::new(),
+    };
+    if is_plain(order) {
+        return Ok(own.into());
+    }
+    let settings = app.section("router")?;
+    let compiled = timing.timed("", "routes", || routes.compile(settings, &()))?;
+    let whole = compiled.router.fallback_service(own);
+    let app = app.clone();
+    let next = Next::new(whole);
+    let with_context = tower_layer::layer_fn(move |next: Next| {
+        let app = app.clone();
+        axum::middleware::map_request(move |mut request: Request| {
+            let context = Context::new(app.clone(), None);
+            request.extensions_mut().insert(context);
+            std::future::ready(request)
+        })
+        .layer(next)
+    });
+    Ok(Endpoint::Chain(next.wrap(&with_context)))
+}
+
+/// Whether there is nothing but the router of [`App::router`]: it costs what axum costs.
+fn is_plain(order: &LoadOrder) -> bool {
+    order.units().iter().all(|loaded| {
+        let is_hatchery = loaded.unit.package.module == env!("CARGO_CRATE_NAME");
+        is_hatchery || (loaded.unit.kind == UnitKind::Application && loaded.items.is_empty())
+    })
+}
+
+fn step(
+    timing: &Timing,
+    unit: &Unit,
+    kind: &'static str,
+    item: &Registration,
+) -> impl Drop + use<> {
+    timing.step(&unit.title(), kind, item.name, &item.place())
+}
