@@ -24,8 +24,16 @@
 
 #![allow(dead_code, reason = "the framework's parts land one by one")]
 
+// What the attributes write names this crate from outside, in its own tests, too.
+#[allow(
+    unused_extern_crates,
+    reason = "only tests and what is generated name it"
+)]
+extern crate self as hatchery;
+
 mod app;
 mod application;
+mod attributes;
 mod child;
 mod cli;
 mod complain;
@@ -49,6 +57,7 @@ pub use app::App;
 #[doc(hidden)]
 pub use app::Pretence;
 pub use application::{Application, Identity, Role};
+pub use attributes::*;
 pub use axum::{Json, Router, body, extract, handler, http, response, routing};
 pub use context::{Context, Service};
 pub use lifecycle::{Boot, BootRole};

@@ -8,11 +8,11 @@ use std::any::{Any, TypeId};
 use http::request::Parts;
 
 use crate::context::Context;
-use crate::lifecycle::{BootRole, ErasedBoot};
+use crate::lifecycle::{Boot, BootRole, ErasedBoot};
 use crate::middleware::{MiddlewareArguments, Wrap};
 use crate::router::Routes;
 use crate::routes::NamedHandler;
-use crate::{Application, BoxError};
+use crate::{Application, BoxError, Service};
 
 #[doc(hidden)]
 pub use inventory;
@@ -96,4 +96,16 @@ pub enum Item {
         /// Makes that of a request (`inject = "context"`).
         for_context: fn(&Context) -> Result<Box<dyn Any + Send + Sync>, BoxError>,
     },
+}
+
+/// What `#[boot]` calls.
+#[doc(hidden)]
+pub fn boot<B: Boot>(boot: B) -> Box<dyn ErasedBoot> {
+    Box::new(boot)
+}
+
+/// What `#[service]` calls.
+#[doc(hidden)]
+pub fn service<S: Service>() -> TypeId {
+    TypeId::of::<S>()
 }

@@ -1,0 +1,186 @@
+//! `#[controller]` on an `impl`: its methods are handlers.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::quote;
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned;
+use syn::{Attribute, ImplItem, ImplItemFn, ItemImpl, LitStr, Type, parse_quote};
+
+use crate::arguments::{self, Route, RouteOptions, once, unknown};
+use crate::register::registration;
+use crate::route::{self, VERBS};
+
+/// The seven actions of a resource.
+const ACTIONS: [&str; 7] = [
+    "index", "new", "create", "show", "edit", "update", "destroy",
+];
+
+/// The arguments.
+#[derive(Default)]
+pub(crate) struct Arguments {
+    resources: Option<LitStr>,
+    options: RouteOptions,
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut found = Self::default();
+        let start = input.span();
+        arguments::ParseRest::parse_rest(
+            syn::meta::parser(|meta| {
+                if meta.path.is_ident("resources") {
+                    once(&meta, found.resources.is_some())?;
+                    found.resources = Some(arguments::path(meta.value()?.parse()?)?);
+                } else if !found.options.take(&meta)? {
+                    return Err(unknown(&meta, &["resources", "name", "middleware"]));
+                }
+                Ok(())
+            }),
+            input,
+        )?;
+        let alone = found.options.name.is_some() || !found.options.middleware.is_empty();
+        if found.resources.is_none() && alone {
+            let message = "`name` and `middleware` belong to `resources = \"/path\"`";
+            return Err(syn::Error::new(start, message));
+        }
+        Ok(found)
+    }
+}
+
+/// An `impl` whose methods are handlers.
+pub(crate) fn expand(arguments: &Arguments, block: &ItemImpl) -> syn::Result<TokenStream> {
+    let mut block = block.clone();
+    let owner = owner(&block)?;
+    let mut routes = Vec::new();
+    let mut places = Vec::new();
+    let mut actions = Vec::new();
+    for item in &mut block.items {
+        let ImplItem::Fn(method) = item else { continue };
+        let own = routes_of(method, &owner)?;
+        let ident = &method.sig.ident;
+        let is_action = arguments.resources.is_some() && ACTIONS.iter().any(|one| ident == one);
+        if is_action {
+            route::check(&method.sig, "controller")?;
+            actions.push(ident.clone());
+        }
+        if is_action || !own.is_empty() {
+            method
+                .attrs
+                .push(parse_quote!(#[allow(clippy::unused_async)]));
+            let ident = &method.sig.ident;
+            let item = quote!(::hatchery::loader::registry::Item::Action);
+            let name = format!("{owner}::{ident}");
+            places.push(registration(&block.attrs, &name, ident, &item));
+        }
+        routes.extend(own);
+    }
+    if routes.is_empty() && actions.is_empty() {
+        return Err(nothing(arguments, &owner));
+    }
+    let resource = arguments
+        .resources
+        .is_some()
+        .then(|| resource(arguments, &owner, &actions));
+    let (implementation, added) = resource.unzip();
+    let item = quote! {
+        ::hatchery::loader::registry::Item::Controller(|routes| { #({ #routes })* #added })
+    };
+    let controller = registration(&block.attrs, &owner.to_string(), &owner, &item);
+    Ok(quote!(#block #implementation #controller #(#places)*))
+}
+
+/// The routes of a method's own attributes, which it loses.
+fn routes_of(method: &mut ImplItemFn, owner: &Ident) -> syn::Result<Vec<TokenStream>> {
+    let mut added = Vec::new();
+    let mut kept = Vec::new();
+    for attribute in std::mem::take(&mut method.attrs) {
+        let Some(verb) = verb(&attribute) else {
+            kept.push(attribute);
+            continue;
+        };
+        route::check(&method.sig, verb)?;
+        let route: Route = attribute.parse_args()?;
+        let ident = &method.sig.ident;
+        added.push(route::added(
+            verb,
+            &route,
+            &quote!(#owner::#ident),
+            ident.span(),
+        ));
+    }
+    method.attrs = kept;
+    Ok(added)
+}
+
+/// `get` of `#[get(…)]` and `#[hatchery::get(…)]`.
+fn verb(attribute: &Attribute) -> Option<&'static str> {
+    let segments: Vec<_> = attribute.path().segments.iter().collect();
+    let name = match segments.as_slice() {
+        [name] => &name.ident,
+        [root, name] if root.ident == "hatchery" => &name.ident,
+        _ => return None,
+    };
+    VERBS.into_iter().find(|verb| name == verb)
+}
+
+/// The type whose methods they are.
+fn owner(block: &ItemImpl) -> syn::Result<Ident> {
+    if let Some((path, _)) = &block.trait_ {
+        let message = "`#[controller]` belongs to the type's own `impl`, not to that of a trait";
+        return Err(syn::Error::new(path.span(), message));
+    }
+    if let Type::Path(path) = &*block.self_ty
+        && let Some(ident) = path.path.get_ident()
+    {
+        return Ok(ident.clone());
+    }
+    let message = "`#[controller]` belongs to the `impl` of a type of this module";
+    Err(syn::Error::new(block.self_ty.span(), message))
+}
+
+/// The error of a controller that answers nothing.
+fn nothing(arguments: &Arguments, owner: &Ident) -> syn::Error {
+    let Some(path) = &arguments.resources else {
+        let message = format!(
+            "`{owner}` has no routes: give `resources = \"/path\"` here, or `#[get(\"/path\")]` and the like to its methods"
+        );
+        return syn::Error::new(owner.span(), message);
+    };
+    let actions = arguments::list(&ACTIONS);
+    let message = format!("`{owner}` has none of the actions {actions}");
+    syn::Error::new(path.span(), message)
+}
+
+/// The resource: what the type says of its actions, and the call that adds them.
+fn resource(arguments: &Arguments, owner: &Ident, actions: &[Ident]) -> (TokenStream, TokenStream) {
+    let (path, options) = (&arguments.resources, &arguments.options);
+    let name = match &options.name {
+        Some(name) => name.value(),
+        None => default_name(path.as_ref()),
+    };
+    let middleware = &options.middleware;
+    let calls = actions
+        .iter()
+        .map(|action| quote::quote_spanned!(action.span()=> scope.#action(#owner::#action);));
+    let implementation = quote! {
+        impl ::hatchery::router::Controller for #owner {
+            fn routes(scope: &mut ::hatchery::router::ResourceScope<'_>) {
+                #(#calls)*
+            }
+        }
+    };
+    let added = quote! {
+        let resource = ::hatchery::Routes::resources::<#owner>(routes, #name, #path);
+        let _ = resource #(.middleware(#middleware))*;
+    };
+    (implementation, added)
+}
+
+/// The last segment of `/admin/posts` that is not a parameter.
+fn default_name(path: Option<&LitStr>) -> String {
+    let path = path.map(LitStr::value).unwrap_or_default();
+    let mut segments = path
+        .rsplit('/')
+        .filter(|one| !one.is_empty() && !one.starts_with('{'));
+    segments.next().unwrap_or("root").to_owned()
+}
