@@ -13,10 +13,10 @@ use crate::runtime::Hook;
 use crate::{Application, BoxError, Package, child, cli, symbolise};
 
 /// Makes the router, once in each worker.
-pub(crate) type BuildRouter = Box<dyn FnOnce(&Application) -> Result<Router, BoxError>>;
+pub(crate) type BuildRouter = Box<dyn FnOnce(&Application) -> Result<Router, BoxError> + Send>;
 
 /// The agent's background work.
-pub(crate) type AgentHook = Box<dyn FnOnce(Application) -> Hook>;
+pub(crate) type AgentHook = Box<dyn FnOnce(Application) -> Hook + Send>;
 
 /// A service and everything that runs it: master, agent, workers and command line in one
 /// executable.
@@ -124,7 +124,7 @@ impl App {
     /// look must not do is behind [`Application::identity`]'s role.
     pub fn router<F>(mut self, build: F) -> Self
     where
-        F: FnOnce(&Application) -> Result<Router, BoxError> + 'static,
+        F: FnOnce(&Application) -> Result<Router, BoxError> + Send + 'static,
     {
         self.router = Some(Box::new(build));
         self
@@ -136,7 +136,7 @@ impl App {
     /// `drain_timeout` to return.
     pub fn agent<F, Fut>(mut self, hook: F) -> Self
     where
-        F: FnOnce(Application) -> Fut + 'static,
+        F: FnOnce(Application) -> Fut + Send + 'static,
         Fut: Future<Output = Result<(), BoxError>> + 'static,
     {
         self.agent = Some(Box::new(|app| Box::pin(hook(app))));

@@ -22,7 +22,7 @@ pub(crate) enum Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn call(&mut self, request: Request) -> Running {
+    pub(crate) fn call(&mut self, request: Request) -> Running {
         match self {
             Self::Plain(router) => Running::Plain(router.call(request)),
             Self::Chain(next) => Running::Chain(next.call(request)),
@@ -41,7 +41,7 @@ impl From<Router> for Endpoint {
     clippy::large_enum_variant,
     reason = "it is never moved between the two"
 )]
-pub(super) enum Running {
+pub(crate) enum Running {
     Plain(RouteFuture<Infallible>),
     Chain(Answering),
 }

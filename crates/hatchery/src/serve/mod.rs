@@ -41,4 +41,6 @@ pub(crate) use endpoint::Endpoint;
 pub(crate) use limits::Limits;
 pub(crate) use listener::Socket;
 pub(crate) use server::{Ended, Order, Server, Setup};
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use service::body_limit;
 pub(crate) use unread::Unread;

@@ -33,7 +33,7 @@ pub(super) struct Service {
 }
 
 /// The limit to put on each request with a body; none when it is axum's own.
-pub(super) fn body_limit(bytes: u64) -> Option<DefaultBodyLimit> {
+pub(crate) fn body_limit(bytes: u64) -> Option<DefaultBodyLimit> {
     let limit = usize::try_from(bytes).unwrap_or(usize::MAX);
     (bytes != AXUM_BODY_LIMIT).then(|| DefaultBodyLimit::max(limit))
 }

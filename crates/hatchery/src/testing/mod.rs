@@ -4,6 +4,24 @@
 //! This is the feature `testing`, for `[dev-dependencies]` only:
 //! `hatchery = { version = "…", features = ["testing"] }`.
 //!
+//! [`TestApp`] runs an application in the test's own process and answers requests without sockets,
+//! through everything that one from outside goes through:
+//!
+//! ```
+//! # use hatchery::{App, Router, routing::get};
+//! # use hatchery::testing::TestApp;
+//! # fn blog() -> App {
+//! #     App::new(hatchery::package!())
+//! #         .router(|_| Ok(Router::new().route("/posts", get(async || "[]"))))
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let app = TestApp::new(blog()).config("[http]\nbody_limit = \"1KiB\"").start().await.unwrap();
+//! let posts: Vec<u32> = app.http_request().get("/posts").send().await.json();
+//! assert!(posts.is_empty());
+//! # }
+//! ```
+//!
 //! [`Cluster`] starts an application's executable as a user would, on a free port and in a
 //! directory of its own, and can kill and hang what runs in it:
 //!
@@ -25,6 +43,7 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod app;
 pub mod client;
 mod cluster;
 mod command;
@@ -37,6 +56,7 @@ mod watch;
 
 use std::time::Duration;
 
+pub use app::{HttpRequest, StartError, TestApp, TestAppBuilder, TestRequest, TestResponse};
 pub use cluster::{Cluster, ClusterBuilder};
 pub use command::Ended;
 pub use output::Output;
