@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::config::{Config, ConfigError};
 use crate::lifecycle::{Boot, BootRole, BootSettings};
 use crate::loader::{Framework, Plugin, Unit, UnitKind};
+use crate::router::RouterSettings;
 use crate::runtime::Hook;
 use crate::{Application, BoxError, Package, child, cli, symbolise};
 
@@ -187,6 +188,7 @@ pub(crate) fn check_sections<'u>(
     config.check_sections(&known)?;
     crate::config::limits(config)?;
     config.section::<BootSettings>("boot")?;
+    config.section::<RouterSettings>("router")?;
     for section in sections {
         (section.check)(config, section.name)?;
     }

@@ -1,10 +1,11 @@
 //! The application as its own code sees it, in whichever process it runs.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 
 use crate::config::{self, Config, ConfigError};
+use crate::router::RouteTable;
 use crate::runtime::{Moment, Moments};
 use crate::serve::Limits;
 use crate::{MemoryPressure, Package};
@@ -51,6 +52,8 @@ struct Inner {
     identity: Identity,
     config: Config,
     moments: Moments,
+    /// Once the router is made.
+    routes: OnceLock<Arc<RouteTable>>,
 }
 
 impl Application {
@@ -68,6 +71,7 @@ impl Application {
                 identity,
                 config,
                 moments,
+                routes: OnceLock::new(),
             }),
         }
     }
@@ -120,6 +124,16 @@ impl Application {
     /// How short memory is: what tells an application to trim its caches.
     pub fn memory_pressure(&self) -> MemoryPressure {
         self.inner.moments.pressure.clone()
+    }
+
+    /// The routes, once the router is made.
+    pub(crate) fn routes(&self) -> Option<&RouteTable> {
+        self.inner.routes.get().map(Arc::as_ref)
+    }
+
+    pub(crate) fn set_routes(&self, routes: Arc<RouteTable>) {
+        // It is made once.
+        let _ = self.inner.routes.set(routes);
     }
 
     pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {

@@ -59,6 +59,9 @@ impl Life {
         self.timing.complain_of_slow_steps(self.hooks.slow_step());
         if let (Some(run_dir), Some(name)) = (&self.run_dir, self.file()) {
             self.timing.write(run_dir, name);
+            if let Some(routes) = self.app.routes() {
+                routes.dump(run_dir);
+            }
         }
     }
 

@@ -177,9 +177,8 @@ fn endpoint(
     if is_plain(order) {
         return Ok(own.into());
     }
-    let settings = app.section("router")?;
-    let compiled = timing.timed("", "routes", || routes.compile(settings, &()))?;
-    let whole = compiled.router.fallback_service(own);
+    let compiled = timing.timed("", "routes", || routes.compile(app, &()))?;
+    let whole = compiled.fallback_service(own);
     let app = app.clone();
     let next = Next::new(whole);
     let with_context = tower_layer::layer_fn(move |next: Next| {

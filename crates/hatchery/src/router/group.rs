@@ -8,8 +8,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Route;
-use super::route::Step;
-use crate::middleware::{Next, Wrap};
+use super::route::{Lay, Step};
+use crate::middleware::Next;
 
 /// Routes that were added together. Its middleware lies around the routes' own.
 #[derive(Debug)]
@@ -40,8 +40,8 @@ impl<'r> Group<'r> {
     {
         self.lay(|| {
             let layer = layer.clone();
-            let wrap: Wrap = Box::new(move |next: Next| next.wrap(&layer));
-            Step::Layer(wrap)
+            let lay: Lay = Box::new(move |next: Next| next.wrap(&layer));
+            Step::Layer(lay)
         })
     }
 

@@ -21,11 +21,18 @@
 //! }
 //! ```
 
+mod check;
 mod compile;
 mod group;
+mod page;
+mod pattern;
 mod redirect;
 mod resources;
 mod route;
+mod table;
+#[cfg(test)]
+mod tests;
+mod url;
 
 use std::borrow::Cow;
 
@@ -36,11 +43,16 @@ use axum::response::IntoResponse;
 use http::Method;
 use tower_service::Service;
 
+#[allow(unused_imports, reason = "what the named middleware is for the routes")]
+pub(crate) use self::compile::NamedMiddleware;
 pub use self::compile::RouteError;
+pub(crate) use self::compile::RouterSettings;
 pub use self::group::Group;
 pub use self::redirect::Redirect;
 pub use self::resources::{Controller, ResourceAction, ResourceScope, Resources};
 pub use self::route::{Route, Source};
+pub(crate) use self::table::RouteTable;
+pub use self::url::UrlError;
 
 use self::route::{Endpoint, Methods};
 

@@ -8,12 +8,12 @@ use std::panic::Location;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::response::IntoResponse;
-use axum::routing::{MethodFilter, MethodRouter, on, on_service};
+use axum::routing::{MethodFilter, MethodRouter, any, any_service, on, on_service};
 use http::Method;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::middleware::{Next, Wrap};
+use crate::middleware::Next;
 
 /// Where a route was written: `file:line`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,20 +82,32 @@ impl Methods {
         }
         Self::These(these)
     }
+
+    /// As axum has it; `None`: all.
+    pub(super) fn filter(&self) -> Option<MethodFilter> {
+        let Self::These(methods) = self else {
+            return None;
+        };
+        let filters = methods.iter().cloned().map(MethodFilter::try_from);
+        filters.filter_map(Result::ok).reduce(MethodFilter::or)
+    }
 }
+
+/// Lays a layer around what comes after it.
+pub(super) type Lay = Box<dyn FnOnce(Next) -> Next>;
 
 /// What lies between a route's path and its handler.
 pub(super) enum Step {
     /// A middleware by its name.
     Named(String),
     /// A tower layer.
-    Layer(Wrap),
+    Layer(Lay),
 }
 
 /// What answers.
 pub(super) enum Endpoint {
-    /// Something of axum's, once the methods are known.
-    Made(Box<dyn FnOnce(MethodFilter) -> MethodRouter + Send>),
+    /// Something of axum's, once the methods are known; `None`: all.
+    Made(Box<dyn FnOnce(Option<MethodFilter>) -> MethodRouter>),
     /// To a path, an address, or the route of this name.
     Redirect {
         to: String,
@@ -109,7 +121,10 @@ impl Endpoint {
         H: Handler<T, ()>,
         T: 'static,
     {
-        Self::Made(Box::new(|filter| on(filter, handler)))
+        Self::Made(Box::new(|filter| match filter {
+            Some(filter) => on(filter, handler),
+            None => any(handler),
+        }))
     }
 
     pub(super) fn service<S>(service: S) -> Self
@@ -118,7 +133,10 @@ impl Endpoint {
         S::Response: IntoResponse,
         S::Future: Send + 'static,
     {
-        Self::Made(Box::new(|filter| on_service(filter, service)))
+        Self::Made(Box::new(|filter| match filter {
+            Some(filter) => on_service(filter, service),
+            None => any_service(service),
+        }))
     }
 
     pub(super) fn redirect(to: &str) -> Self {
@@ -172,8 +190,8 @@ impl Route {
         <L::Service as Service<Request>>::Error: Into<Infallible>,
         <L::Service as Service<Request>>::Future: Send + 'static,
     {
-        let wrap: Wrap = Box::new(move |next: Next| next.wrap(&layer));
-        self.steps.push(Step::Layer(wrap));
+        let lay: Lay = Box::new(move |next: Next| next.wrap(&layer));
+        self.steps.push(Step::Layer(lay));
         self
     }
 
