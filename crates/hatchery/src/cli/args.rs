@@ -40,6 +40,7 @@ pub(crate) enum Verb {
     Exits,
     Events,
     List,
+    Routes,
     /// Of one verb, or of everything.
     Help(Option<VerbId>),
     Version,
@@ -338,6 +339,7 @@ fn verb(row: &VerbRow, operand: Option<&str>) -> Result<Verb, UsageError> {
         VerbId::Exits => Verb::Exits,
         VerbId::Events => Verb::Events,
         VerbId::List => Verb::List,
+        VerbId::Routes => Verb::Routes,
         VerbId::Help => Verb::Help(operand.map(find_verb).transpose()?.map(|row| row.id)),
         VerbId::Version => Verb::Version,
     })

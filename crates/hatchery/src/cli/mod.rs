@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod daemon;
 mod history;
 mod places;
+mod routes;
 mod show;
 mod start;
 mod verbs;
@@ -72,6 +73,7 @@ fn act(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
         Verb::Exits => history::exits(package, invocation)?,
         Verb::Events => history::events(package, invocation)?,
         Verb::List => verbs::list(invocation)?,
+        Verb::Routes => routes::routes(app, invocation)?,
         Verb::Help(topic) => say(&args::help(package.name, topic)),
         Verb::Version => say(&args::version(package.name, package.version)),
     }

@@ -26,11 +26,11 @@ use crate::runtime::{self, Booted, Moments};
 use crate::single::{self, Single};
 
 /// Everything that an invocation resolves before it acts.
-struct Prepared {
+pub(super) struct Prepared {
     binary: PathBuf,
     base_dir: PathBuf,
     run_dir: PathBuf,
-    config: Config,
+    pub(super) config: Config,
     settings: Settings,
 }
 
@@ -62,7 +62,7 @@ pub(super) fn start(app: App, invocation: &Invocation) -> anyhow::Result<ExitCod
 }
 
 /// Reads and checks the whole configuration.
-fn prepare(app: &App, invocation: &Invocation) -> anyhow::Result<Prepared> {
+pub(super) fn prepare(app: &App, invocation: &Invocation) -> anyhow::Result<Prepared> {
     let base_dir = places::base_dir(invocation.base_dir.as_deref(), app.package.manifest_dir)?;
     let run_dir = places::run_dir(invocation.run_dir.as_deref(), &base_dir)?;
     let place = || format!("in {}", base_dir.display());
@@ -129,7 +129,12 @@ fn check(app: App, invocation: &Invocation, prepared: Prepared) -> anyhow::Resul
 }
 
 /// What the application outside of a pool begins with.
-fn seed(role: Role, config: Config, moments: &Moments, run_dir: Option<PathBuf>) -> Seed {
+pub(super) fn seed(
+    role: Role,
+    config: Config,
+    moments: &Moments,
+    run_dir: Option<PathBuf>,
+) -> Seed {
     let slot = (role == Role::Single).then_some(0);
     Seed {
         identity: Identity {

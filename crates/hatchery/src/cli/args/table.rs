@@ -13,6 +13,7 @@ pub(crate) enum VerbId {
     Exits,
     Events,
     List,
+    Routes,
     Help,
     Version,
 }
@@ -140,6 +141,12 @@ pub(super) static VERBS: &[VerbRow] = &[
     ),
     verb(VerbId::List, "list", None, "List your running applications"),
     verb(
+        VerbId::Routes,
+        "routes",
+        None,
+        "Show the routes that this build has, and where each handler is",
+    ),
+    verb(
         VerbId::Help,
         "help",
         Some("[VERB]"),
@@ -149,19 +156,23 @@ pub(super) static VERBS: &[VerbRow] = &[
 ];
 
 use VerbId::{
-    Events, Exits, Help, List, Reload, Restart, Scale, Start, Status, Stop, Upgrade, Version,
+    Events, Exits, Help, List, Reload, Restart, Routes, Scale, Start, Status, Stop, Upgrade,
+    Version,
 };
 
 const START: &[VerbId] = &[Start];
+/// Verbs that read the configuration.
+const CONFIGURED: &[VerbId] = &[Start, Routes];
 /// Verbs that talk to one running application.
 const RUNNING: &[VerbId] = &[Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events];
 /// Verbs that come to an end when what they ask for is true.
 const WAITING: &[VerbId] = &[Start, Stop, Restart, Reload, Upgrade, Scale];
 const PLACED: &[VerbId] = &[
-    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events,
+    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events, Routes,
 ];
 const ALL: &[VerbId] = &[
-    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events, List, Help, Version,
+    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events, List, Routes, Help,
+    Version,
 ];
 
 /// A flag without a value; the methods below add the rest.
@@ -238,7 +249,7 @@ pub(super) static FLAGS: &[Flag] = &[
     flag(
         FlagId::Env,
         "env",
-        START,
+        CONFIGURED,
         "The environment: config/config.NAME.toml",
     )
     .value("NAME"),
@@ -285,7 +296,7 @@ pub(super) static FLAGS: &[Flag] = &[
     flag(
         FlagId::Json,
         "json",
-        &[Status, Exits, Events, List],
+        &[Status, Exits, Events, List, Routes],
         "As JSON",
     ),
     flag(
