@@ -21,8 +21,11 @@ mod close;
 mod hooks;
 mod life;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod timing;
 mod together;
+pub(crate) mod trace_page;
 
 #[doc(hidden)]
 pub use boot::ErasedBoot;

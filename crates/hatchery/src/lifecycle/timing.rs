@@ -38,7 +38,7 @@ pub(crate) struct Step {
 /// All of it, as it is written to the run directory.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Record {
-    pid: u32,
+    pub(crate) pid: u32,
     /// Since the recording began.
     pub(crate) elapsed_ms: f64,
     /// What the whole process has used so far.

@@ -42,8 +42,8 @@ where
             match poll_caught(future.as_mut(), cx) {
                 Poll::Pending => at += 1,
                 Poll::Ready(result) => {
-                    // The order of the others does not matter: they run at the same time.
-                    drop(this.running.swap_remove(at));
+                    // In their order: it shows where nobody has to wait.
+                    drop(this.running.remove(at));
                     if let Err(error) = (this.done)(index, result) {
                         return Poll::Ready(Err(error));
                     }

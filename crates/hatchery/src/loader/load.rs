@@ -13,7 +13,7 @@ use super::unit::{Unit, UnitKind};
 use crate::app::{AgentHook, App, BuildRouter, check_sections};
 use crate::application::{Identity, Role};
 use crate::config::Config;
-use crate::lifecycle::{Hooks, Life, Timing};
+use crate::lifecycle::{Hooks, Life, Timing, trace_page};
 use crate::middleware::Next;
 use crate::runtime::{Hook, Moments};
 use crate::serve::{Endpoint, Limits};
@@ -177,6 +177,11 @@ fn endpoint(
     if is_plain(order) {
         return Ok(own.into());
     }
+    let own = if app.env() == "local" {
+        with_trace(own, timing)
+    } else {
+        own
+    };
     let compiled = timing.timed("", "routes", || routes.compile(app, &()))?;
     let whole = compiled.fallback_service(own);
     let app = app.clone();
@@ -191,6 +196,15 @@ fn endpoint(
         .layer(next)
     });
     Ok(Endpoint::Chain(next.wrap(&with_context)))
+}
+
+/// Adds the page that shows the start; a route of the application comes before it.
+fn with_trace(own: Router, timing: &Timing) -> Router {
+    let timing = timing.clone();
+    let show = move || std::future::ready(trace_page::page(&timing));
+    Router::new()
+        .route(trace_page::PATH, axum::routing::get(show))
+        .fallback_service(own)
 }
 
 /// Whether there is nothing but the router of [`App::router`]: it costs what axum costs.

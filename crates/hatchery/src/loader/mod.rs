@@ -2,11 +2,9 @@
 //!
 //! - [`unit`]: plugins, frameworks and the application: what each brings.
 //! - [`registry`]: what annotated items tell of themselves.
-//! - `in_process`: an application that starts without sockets.
 //! - `load`: one process's start.
 //! - `load_order`: which unit an item belongs to, and the order of all.
 
-pub(crate) mod in_process;
 pub(crate) mod load;
 pub(crate) mod load_order;
 pub mod registry;
