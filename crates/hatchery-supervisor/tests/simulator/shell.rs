@@ -10,8 +10,10 @@ use super::{Simulation, ms};
 /// Memory of a worker that does not leak.
 const MODEST_BYTES: u64 = 100 << 20;
 
-/// Events after which the state is written and read back, in runs that do so.
+/// Events after which the state is written and read back, in runs that do so: of those that did
+/// something, and of ten thousand that did nothing.
 const RESTORES_PERCENT: u64 = 5;
+const IDLE_RESTORES: u64 = 20;
 
 impl Simulation {
     /// One event to the supervisor, and all that follows from it.
@@ -41,12 +43,18 @@ impl Simulation {
             self.check_action(&action);
             self.carry_out(action);
         }
-        if acted || !routine {
+        let busy = acted || !routine;
+        if busy {
             self.check_pool();
         }
-        if let Some(dice) = &mut self.restores
-            && dice.chance(RESTORES_PERCENT)
-        {
+        let restores = self.restores.as_mut().is_some_and(|dice| {
+            if busy {
+                dice.chance(RESTORES_PERCENT)
+            } else {
+                dice.range(0, 9_999) < IDLE_RESTORES
+            }
+        });
+        if restores {
             self.write_and_read_back();
         }
     }
