@@ -217,7 +217,8 @@ impl Simulation {
         let proved = self.processes.get(&last).is_some_and(|process| {
             process.seen.ready && self.now_ms >= process.seen.ready_ms + ms(self.policy.min_ready)
         });
-        let interval = if self.is_outage() {
+        // A deadline that has come is acted on before the event that ends the outage.
+        let interval = if self.outage_due || self.is_outage() {
             self.policy.outage_interval
         } else {
             self.policy.probe_interval

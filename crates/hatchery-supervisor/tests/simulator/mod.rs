@@ -116,6 +116,8 @@ pub(crate) struct Simulation {
     promoted_ms: u64,
     /// Since when nobody serves and nobody starts, and how long the master had slept by then.
     idle_since: Option<(u64, u64)>,
+    /// Before the present event: nobody serves, and a deadline has come.
+    outage_due: bool,
     /// A `Check` or an `Upgrade` waits for its answer.
     checking: bool,
     upgrading: bool,
@@ -194,6 +196,7 @@ impl Simulation {
             scaling: BTreeSet::new(),
             promoted_ms: 0,
             idle_since: None,
+            outage_due: false,
             checking: false,
             upgrading: false,
             restores: None,

@@ -35,6 +35,8 @@ impl Simulation {
         };
         self.note_told(&event);
         let now = self.time();
+        let due = |at: Time| at <= now;
+        self.outage_due = self.supervisor.next_deadline().is_some_and(due) && self.is_outage();
         self.supervisor.handle(now, event);
         let mut acted = false;
         while let Some(action) = self.supervisor.poll_action() {
