@@ -259,6 +259,18 @@ impl Simulation {
         }
     }
 
+    /// The worker of the present generation in slot 0 goes for one that has proved itself.
+    fn check_canary(&mut self, old: InstanceId) {
+        let min_ready_ms = ms(self.policy.min_ready);
+        let proved = self.processes.values().all(|process| {
+            let canary = process.slot() == Some(0) && process.generation != self.promoted;
+            !canary || !process.serves() || self.now_ms >= process.seen.ready_ms + min_ready_ms
+        });
+        if !proved {
+            self.fail(&format!("{old} goes before the canary has proved itself"));
+        }
+    }
+
     fn silence_ms(&self, id: InstanceId) -> u64 {
         self.processes.get(&id).map_or(0, |process| {
             let slept_ms = self.slept_ms - process.seen.slept_ms;
@@ -344,6 +356,14 @@ impl Simulation {
                 reason: Some(Reason::Lifetime),
                 ..
             } => self.check_lifetime(*instance),
+            Report::Moved {
+                instance,
+                role: Role::Worker(Slot(0)),
+                generation,
+                to: State::Draining,
+                reason: Some(Reason::Reload),
+                ..
+            } if *generation == self.promoted => self.check_canary(*instance),
             Report::Moved {
                 instance,
                 to: State::Draining,
