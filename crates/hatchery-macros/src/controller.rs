@@ -1,13 +1,13 @@
 //! `#[controller]` on an `impl`: its methods are handlers.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::{Attribute, ImplItem, ImplItemFn, ItemImpl, LitStr, Type, parse_quote};
 
 use crate::arguments::{self, Route, RouteOptions, once, unknown};
-use crate::register::registration;
+use crate::register::{place, registration};
 use crate::route::{self, VERBS};
 
 /// The seven actions of a resource.
@@ -19,6 +19,7 @@ const ACTIONS: [&str; 7] = [
 #[derive(Default)]
 pub(crate) struct Arguments {
     resources: Option<LitStr>,
+    singular: Option<LitStr>,
     options: RouteOptions,
 }
 
@@ -31,16 +32,24 @@ impl Parse for Arguments {
                 if meta.path.is_ident("resources") {
                     once(&meta, found.resources.is_some())?;
                     found.resources = Some(arguments::path(meta.value()?.parse()?)?);
+                } else if meta.path.is_ident("singular") {
+                    once(&meta, found.singular.is_some())?;
+                    found.singular = Some(meta.value()?.parse()?);
                 } else if !found.options.take(&meta)? {
-                    return Err(unknown(&meta, &["resources", "name", "middleware"]));
+                    return Err(unknown(
+                        &meta,
+                        &["resources", "name", "singular", "middleware"],
+                    ));
                 }
                 Ok(())
             }),
             input,
         )?;
-        let alone = found.options.name.is_some() || !found.options.middleware.is_empty();
-        if found.resources.is_none() && alone {
-            let message = "`name` and `middleware` belong to `resources = \"/path\"`";
+        let needs_it = found.options.name.is_some()
+            || found.singular.is_some()
+            || !found.options.middleware.is_empty();
+        if found.resources.is_none() && needs_it {
+            let message = "`name`, `singular` and `middleware` belong to `resources = \"/path\"`";
             return Err(syn::Error::new(start, message));
         }
         Ok(found)
@@ -101,12 +110,7 @@ fn routes_of(method: &mut ImplItemFn, owner: &Ident) -> syn::Result<Vec<TokenStr
         route::check(&method.sig, verb)?;
         let route: Route = attribute.parse_args()?;
         let ident = &method.sig.ident;
-        added.push(route::added(
-            verb,
-            &route,
-            &quote!(#owner::#ident),
-            ident.span(),
-        ));
+        added.push(route::added(verb, &route, &quote!(#owner::#ident), ident));
     }
     method.attrs = kept;
     Ok(added)
@@ -159,9 +163,20 @@ fn resource(arguments: &Arguments, owner: &Ident, actions: &[Ident]) -> (TokenSt
         None => default_name(path.as_ref()),
     };
     let middleware = &options.middleware;
-    let calls = actions
+    let singular = arguments
+        .singular
         .iter()
-        .map(|action| quote::quote_spanned!(action.span()=> scope.#action(#owner::#action);));
+        .map(|name| quote!(.singular(#name)));
+    let singular = quote!(#(#singular)*);
+    let calls = actions.iter().map(|action| {
+        let (file, line) = place(action);
+        let variant = variant(action);
+        quote_spanned! {action.span()=>
+            scope
+                .action(::hatchery::router::ResourceAction::#variant, #owner::#action)
+                .at(#file, #line);
+        }
+    });
     let implementation = quote! {
         impl ::hatchery::router::Controller for #owner {
             fn routes(scope: &mut ::hatchery::router::ResourceScope<'_>) {
@@ -170,8 +185,8 @@ fn resource(arguments: &Arguments, owner: &Ident, actions: &[Ident]) -> (TokenSt
         }
     };
     let added = quote! {
-        let resource = ::hatchery::Routes::resources::<#owner>(routes, #name, #path);
-        let _ = resource #(.middleware(#middleware))*;
+        let mut resource = ::hatchery::Routes::resources::<#owner>(routes, #name, #path);
+        let _ = &mut resource #singular #(.middleware(#middleware))*;
     };
     (implementation, added)
 }
@@ -183,4 +198,11 @@ fn default_name(path: Option<&LitStr>) -> String {
         .rsplit('/')
         .filter(|one| !one.is_empty() && !one.starts_with('{'));
     segments.next().unwrap_or("root").to_owned()
+}
+
+/// `Index` of `index`.
+fn variant(action: &Ident) -> Ident {
+    let name = action.to_string();
+    let (first, rest) = name.split_at(1);
+    Ident::new(&format!("{}{rest}", first.to_uppercase()), action.span())
 }

@@ -7,7 +7,9 @@ mod app;
 mod arguments;
 mod boot;
 mod controller;
+mod extend;
 mod functions;
+mod load;
 mod register;
 mod route;
 mod service;
@@ -105,6 +107,18 @@ pub fn predicate(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn handler(arguments: TokenStream, item: TokenStream) -> TokenStream {
     attribute(arguments, item, functions::handler)
+}
+
+/// A function that becomes a method of an object of the framework.
+#[proc_macro_attribute]
+pub fn extend(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(arguments, item, extend::expand)
+}
+
+/// A type in a directory of the application's own kind.
+#[proc_macro_attribute]
+pub fn load(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    attribute(arguments, item, load::expand)
 }
 
 /// The modules below `src/app` that the build script has found.

@@ -1,12 +1,12 @@
 //! `#[get("/path")]` and its siblings.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{ItemFn, Signature};
 
 use crate::arguments::{Route, RouteOptions};
-use crate::register::registration;
+use crate::register::{place, registration};
 
 /// The attributes, which are also methods of `hatchery::Routes`.
 pub(crate) const VERBS: [&str; 8] = [
@@ -18,7 +18,7 @@ pub(crate) fn expand(verb: &str, route: &Route, function: &ItemFn) -> syn::Resul
     check(&function.sig, verb)?;
     let ident = &function.sig.ident;
     let name = ident.to_string();
-    let added = added(verb, route, &quote!(#ident), ident.span());
+    let added = added(verb, route, &quote!(#ident), ident);
     let item = quote! {
         ::hatchery::loader::registry::Item::Controller(|routes| { #added })
     };
@@ -53,14 +53,15 @@ pub(crate) fn check(signature: &Signature, verb: &str) -> syn::Result<()> {
 }
 
 /// Adds a route to `routes`. Errors about the handler's type point at the handler.
-pub(crate) fn added(verb: &str, route: &Route, handler: &TokenStream, at: Span) -> TokenStream {
-    let verb = Ident::new(verb, at);
+pub(crate) fn added(verb: &str, route: &Route, handler: &TokenStream, at: &Ident) -> TokenStream {
+    let (file, line) = place(at);
+    let verb = Ident::new(verb, at.span());
     let path = &route.path;
     let options = options(&route.options);
-    quote_spanned! {at=>
+    quote_spanned! {at.span()=>
         let route = ::hatchery::Routes::#verb(routes, #path, #handler);
         #options
-        let _ = route;
+        let _ = route.at(#file, #line);
     }
 }
 

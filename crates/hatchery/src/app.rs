@@ -182,7 +182,14 @@ pub(crate) fn check_sections<'u>(
     units: impl Iterator<Item = &'u Unit>,
     config: &Config,
 ) -> Result<(), ConfigError> {
-    let mut known = vec!["boot", "cluster", "http", "listen", "router"];
+    let mut known = vec![
+        "boot",
+        "cluster",
+        "custom_loader",
+        "http",
+        "listen",
+        "router",
+    ];
     let sections: Vec<_> = units.flat_map(|unit| &unit.sections).collect();
     known.extend(sections.iter().map(|section| section.name));
     config.check_sections(&known)?;

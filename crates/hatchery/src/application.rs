@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use serde::de::DeserializeOwned;
 
 use crate::config::{self, Config, ConfigError};
+use crate::loader::Parts;
 use crate::router::RouteTable;
 use crate::runtime::{Moment, Moments};
 use crate::serve::Limits;
@@ -54,6 +55,7 @@ struct Inner {
     moments: Moments,
     /// Once the router is made.
     routes: OnceLock<Arc<RouteTable>>,
+    parts: Parts,
 }
 
 impl Application {
@@ -72,6 +74,7 @@ impl Application {
                 config,
                 moments,
                 routes: OnceLock::new(),
+                parts: Parts::default(),
             }),
         }
     }
@@ -108,6 +111,14 @@ impl Application {
     /// A key that the type does not know, or a value that does not fit.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         self.inner.config.section(name)
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.inner.parts
     }
 
     /// Comes when this process is to end: what goes on must be done within `drain_timeout`.

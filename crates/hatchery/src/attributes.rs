@@ -1,6 +1,6 @@
 //! The attributes, with an example of each.
 
 pub use hatchery_macros::{
-    all, app, boot, controller, delete, get, handler, head, middleware, options, patch, post,
-    predicate, put, router, service,
+    all, app, boot, controller, delete, extend, get, handler, head, load, middleware, options,
+    patch, post, predicate, put, router, service,
 };

@@ -61,7 +61,7 @@ pub use attributes::*;
 pub use axum::{Json, Router, body, extract, handler, http, response, routing};
 pub use context::{Context, Service};
 pub use lifecycle::{Boot, BootRole};
-pub use loader::{Framework, Plugin, Unit};
+pub use loader::{Framework, Load, Plugin, Unit};
 pub use package::Package;
 pub use pressure::{MemoryPressure, PressureLevel};
 pub use router::Routes;

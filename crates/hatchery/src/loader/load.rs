@@ -7,6 +7,8 @@ use axum::Router;
 use axum::extract::Request;
 use tower_layer::Layer as _;
 
+use super::custom;
+use super::extend::Extensions;
 use super::load_order::LoadOrder;
 use super::registry::{Item, Registration};
 use super::unit::{Unit, UnitKind};
@@ -74,9 +76,12 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
     let env = config.env().to_owned();
     let app = Application::new(package, env, identity, config, moments);
     hooks.config_did_load(&app)?;
+    let extensions = timing.timed("", "extend", || Extensions::new(&order, app.env()))?;
+    app.parts().set_extensions(extensions);
     let endpoint = if role == Role::Agent {
         Router::new().into()
     } else {
+        timing.timed("", "custom_loader", || custom::load_all(&app, &order))?;
         endpoint(&app, &order, router, &timing)?
     };
     Ok(Loaded {

@@ -7,7 +7,7 @@ use std::any::{Any, TypeId};
 
 use http::request::Parts;
 
-use crate::context::Context;
+use super::custom::Inject;
 use crate::lifecycle::{Boot, BootRole, ErasedBoot};
 use crate::middleware::{MiddlewareArguments, Wrap};
 use crate::router::Routes;
@@ -91,10 +91,10 @@ pub enum Item {
         kind: &'static str,
         /// Which type.
         type_id: fn() -> TypeId,
-        /// Makes the one of the process (`inject = "application"`).
-        for_application: fn(&Application) -> Result<Box<dyn Any + Send + Sync>, BoxError>,
-        /// Makes that of a request (`inject = "context"`).
-        for_context: fn(&Context) -> Result<Box<dyn Any + Send + Sync>, BoxError>,
+        /// Into what it is injected.
+        inject: fn() -> Inject,
+        /// Makes the one of the process, when it is injected there.
+        load: fn(&Application) -> Result<(), BoxError>,
     },
 }
 
