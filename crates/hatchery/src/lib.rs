@@ -65,6 +65,7 @@ pub use loader::{Framework, Load, Plugin, Unit};
 pub use package::Package;
 pub use pressure::{MemoryPressure, PressureLevel};
 pub use router::Routes;
+pub use routes::Event;
 pub use runtime::Moment;
 
 /// Any error of the application's own code.

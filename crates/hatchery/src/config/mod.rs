@@ -26,7 +26,7 @@ pub use layers::{Override, Sources};
 pub use place::Place;
 
 use self::suggest::did_you_mean;
-use self::tree::{Node, join};
+use self::tree::{Node, Value, join};
 use crate::serve::Limits;
 
 /// The effective configuration.
@@ -103,6 +103,19 @@ impl Config {
     /// any (`#[serde(flatten)]`, maps). The error holds everything that is wrong with the table.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         de::read(self.root.get(name), name).map_err(ConfigError::many)
+    }
+
+    /// [`section`](Self::section) of a table in which somebody else reads `keys`.
+    pub(crate) fn section_without<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        keys: &[&str],
+    ) -> Result<T, ConfigError> {
+        let mut node = self.root.get(name).cloned();
+        if let Some(Value::Table(table)) = node.as_mut().map(|node| &mut node.value) {
+            table.retain(|key, _| !keys.contains(&key.as_str()));
+        }
+        de::read(node.as_ref(), name).map_err(ConfigError::many)
     }
 
     /// Checks that nothing but `known` is at the top.

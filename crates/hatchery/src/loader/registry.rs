@@ -69,7 +69,7 @@ pub enum Item {
         type_id: fn() -> TypeId,
     },
     /// `#[middleware]`.
-    Middleware(fn(&MiddlewareArguments<'_>) -> Result<Wrap, BoxError>),
+    Middleware(for<'a> fn(&MiddlewareArguments<'a>) -> Result<Wrap<'a>, BoxError>),
     /// `#[predicate]`: a condition that `match` and `ignore` of a middleware can name.
     Predicate(fn(&Parts) -> bool),
     /// `#[extend]`: a function that became a method of an object of the framework.

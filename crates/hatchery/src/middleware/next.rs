@@ -1,5 +1,6 @@
 //! The rest of the chain as one service.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::Pin;
@@ -8,29 +9,17 @@ use std::task::{Context as Turn, Poll};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::Application;
+use super::Layer;
 
-type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+/// A response that is under way.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// What comes after a middleware: other middleware, then the router. A tower service that is cheap
 /// to clone and never fails.
 #[derive(Clone)]
 pub struct Next(Arc<dyn Fn(Request) -> Answer + Send + Sync>);
-
-/// Lays a middleware around what comes after it.
-pub type Wrap = Box<dyn FnOnce(Next) -> Next>;
-
-/// What a middleware's function is made from.
-#[derive(Clone, Copy, Debug)]
-pub struct MiddlewareArguments<'a> {
-    /// The application.
-    pub app: &'a Application,
-    /// The name under which the configuration knows it: its options are `[middleware.<name>]`.
-    pub name: &'a str,
-}
 
 impl Next {
     /// Any service as the end of a chain.
@@ -41,7 +30,11 @@ impl Next {
         S::Error: Into<Infallible>,
         S::Future: Send + 'static,
     {
-        Self(Arc::new(move |request| {
+        let any: &dyn Any = &service;
+        if let Some(next) = any.downcast_ref::<Self>() {
+            return next.clone(); // it is one: another box around it would do nothing
+        }
+        Self::of(move |request| {
             let mut service = service.clone();
             Box::pin(async move {
                 if let Err(error) = std::future::poll_fn(|turn| service.poll_ready(turn)).await {
@@ -52,25 +45,28 @@ impl Next {
                     Err(error) => match error.into() {},
                 }
             })
-        }))
+        })
+    }
+
+    /// A function of ours that answers.
+    pub(crate) fn of(answer: impl Fn(Request) -> Answer + Send + Sync + 'static) -> Self {
+        Self(Arc::new(answer))
     }
 
     /// Lays `layer` around this.
     #[must_use]
-    pub fn wrap<L>(self, layer: &L) -> Self
-    where
-        L: Layer<Self>,
-        L::Service: Service<Request> + Clone + Send + Sync + 'static,
-        <L::Service as Service<Request>>::Response: IntoResponse,
-        <L::Service as Service<Request>>::Error: Into<Infallible>,
-        <L::Service as Service<Request>>::Future: Send + 'static,
-    {
-        Self::new(layer.layer(self))
+    pub fn wrap(self, layer: &impl Layer) -> Self {
+        layer.around(self)
     }
 
     /// Answers a request.
     pub async fn run(self, request: Request) -> Response {
         (self.0)(request).await
+    }
+
+    /// The same for who has it on loan.
+    pub(crate) fn answer(&self, request: Request) -> Answer {
+        (self.0)(request)
     }
 }
 

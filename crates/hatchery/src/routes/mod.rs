@@ -1,10 +1,33 @@
 //! `[[routes]]` of the configuration: routes without code, with handlers by name.
+//!
+//! A handler is an asynchronous function with `#[handler]`. Its first argument is what came in,
+//! parsed; what it returns is the response:
+//!
+//! ```
+//! use hatchery::{Context, Event};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Wanted {
+//!     q: String,
+//! }
+//!
+//! async fn find(Event(wanted): Event<Wanted>, ctx: Context) -> Vec<String> {
+//!     vec![format!("{} knows nothing of {}", ctx.app().name(), wanted.q)]
+//! }
+//! ```
 
-/// A handler that `[[routes]]` can name.
-pub trait NamedHandler: Send + Sync {}
+mod event;
+mod named;
+mod reply;
 
-impl std::fmt::Debug for dyn NamedHandler {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("NamedHandler")
-    }
-}
+pub use event::Event;
+#[doc(hidden)]
+pub use event::{FromInput, Input, InputError};
+pub use named::NamedHandler;
+#[doc(hidden)]
+pub use named::{HandlerFunction, Replying, WithEvent, named};
+#[doc(hidden)]
+pub use reply::{IntoReply, Reply};
+
+#[cfg(test)]
+mod tests;
