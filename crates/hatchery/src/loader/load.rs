@@ -163,16 +163,16 @@ fn endpoint(
 ) -> Result<Endpoint, BoxError> {
     let mut routes = Routes::default();
     for (unit, registration) in order.items() {
-        match &registration.item {
-            Item::Controller(add) => {
-                let _step = step(timing, unit, "controller", registration);
-                add(&mut routes);
-            }
-            Item::Router(add) => {
-                let _step = step(timing, unit, "router", registration);
-                add(&mut routes, app)?;
-            }
-            _ => {}
+        if let Item::Controller(add) = &registration.item {
+            let _step = step(timing, unit, "controller", registration);
+            add(&mut routes);
+        }
+    }
+    // They see the controllers' routes of every unit.
+    for (unit, registration) in order.items() {
+        if let Item::Router(add) = &registration.item {
+            let _step = step(timing, unit, "router", registration);
+            add(&mut routes, app)?;
         }
     }
     let own = match build {

@@ -13,8 +13,10 @@ use tower_service::Service as _;
 
 use super::compile::{Compiled, TrailingSlash, WrongMethod};
 use super::*;
-use crate::BoxError;
+use crate::config::{Config, Sources};
 use crate::middleware::Next;
+use crate::runtime::Bells;
+use crate::{Application, BoxError, Identity, Role};
 
 /// Knows `admin`, `off` (which is switched off) and `broken`.
 struct Known;
@@ -388,6 +390,34 @@ fn semantic_43_urls_are_encoded_leftovers_are_the_query_lists_are_repeated() {
     let map = BTreeMap::from([("q", "x")]);
     assert_eq!(table.url_for("posts", &map).unwrap(), "/posts?q=x");
     assert_eq!(table.url_for("posts", ()).unwrap(), "/posts");
+}
+
+#[tokio::test]
+async fn semantic_43_a_request_makes_urls_and_templates_get_an_empty_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config::load(&Sources::new(dir.path())).unwrap();
+    let identity = Identity {
+        role: Role::Single,
+        slot: Some(0),
+        instance: 0,
+        generation: 0,
+        workers: 1,
+    };
+    let (_bells, moments) = Bells::new();
+    let app = Application::new(crate::package!(), "prod".into(), identity, config, moments);
+    assert_eq!(
+        app.url_for("post", ()).unwrap_err().to_string(),
+        "no route is called `post`"
+    );
+    let added = routes(|routes| {
+        routes.get("/posts/{id}", id).name("post");
+    });
+    let router = added.compile(&app, &Known).unwrap();
+    assert_eq!(app.url_for("post", [("id", 3)]).unwrap(), "/posts/3");
+    assert_eq!(app.url_or_empty("post", [("id", 3)]), "/posts/3");
+    assert_eq!(app.url_or_empty("pots", [("id", 3)]), "");
+    let page = ask_router(&router, Method::GET, "/__routes__").await;
+    assert_eq!(page.status(), StatusCode::NOT_FOUND);
 }
 
 #[test]
