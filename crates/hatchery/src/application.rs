@@ -147,10 +147,6 @@ impl Application {
         let _ = self.inner.routes.set(routes);
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.inner.config
-    }
-
     pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
         config::limits(&self.inner.config)
     }
