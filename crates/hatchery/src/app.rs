@@ -123,6 +123,9 @@ impl App {
     /// What workers serve. `build` runs once in each worker, before it is ready; an error ends the
     /// worker with that reason. It runs in `--check`, too, and so before every reload; what such a
     /// look must not do is behind [`Application::identity`]'s role.
+    ///
+    /// Where there is more (plugins, middleware, annotated items), this router comes after all other
+    /// routes: it answers what they do not.
     pub fn router<F>(mut self, build: F) -> Self
     where
         F: FnOnce(&Application) -> Result<Router, BoxError> + Send + 'static,

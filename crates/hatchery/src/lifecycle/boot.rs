@@ -23,10 +23,33 @@ pub enum BootRole {
 /// Units run in load order (plugins, framework, application). The two synchronous hooks run one
 /// after the other; each asynchronous phase runs concurrently over all units and ends before the
 /// next one begins. `before_close` runs in reverse order.
+///
+/// All run on the thread that serves (the first one, where there are several), so that they may
+/// spawn tasks, and must not block. A hook that takes longer than `boot.ready_timeout` is named in
+/// the log and goes on. Every step of a start is in `run/application_timing.json` and
+/// `run/agent_timing.json`, and in the environment `local` on the page `/__loader_trace__`.
+///
+/// ```
+/// use hatchery::{Application, Boot, BootRole, BoxError};
+///
+/// struct Greeting;
+///
+/// impl Boot for Greeting {
+///     async fn did_load(&self, app: &Application) -> Result<(), BoxError> {
+///         println!("{} starts in {}", app.name(), app.env());
+///         Ok(())
+///     }
+/// }
+///
+/// # fn app() -> hatchery::App {
+/// hatchery::App::new(hatchery::package!()).boot(BootRole::Application, Greeting)
+/// # }
+/// ```
 #[expect(unused_variables, reason = "the names are documentation")]
 pub trait Boot: Send + Sync + 'static {
     /// Configuration from elsewhere: a table that is laid over the files, below variables and
-    /// flags. An error, or no end within `boot.config_timeout`, ends the start.
+    /// flags. An error, or no end within `boot.config_timeout`, ends the start. It runs in each
+    /// process, and (alone of the asynchronous ones) in `--check`, too.
     fn load_config(
         &self,
         config: &Config,
@@ -61,12 +84,14 @@ pub trait Boot: Send + Sync + 'static {
     }
 
     /// Agent and all workers are ready, this one included; once in each process, replacements too.
-    /// An error is an `error` event.
+    /// An error is an `error` event. It never runs before this process's own `did_ready` is done.
     fn server_did_ready(&self, app: &Application) -> impl Future<Output = Result<(), BoxError>> {
         async { Ok(()) }
     }
 
-    /// The process is to end: its requests are answered. Bounded by `boot.close_timeout`.
+    /// The process is to end: its requests are answered, its background work is done. Runs after a
+    /// start that has failed, too, where `did_load` was begun. All together have
+    /// `boot.close_timeout`, and what is left of `cluster.drain_timeout`.
     fn before_close(&self, app: &Application) -> impl Future<Output = Result<(), BoxError>> {
         async { Ok(()) }
     }

@@ -1,7 +1,8 @@
 //! A process of the application from its readiness to its end.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
@@ -16,6 +17,10 @@ pub(crate) struct Life {
     hooks: Hooks,
     timing: Timing,
     run_dir: Option<PathBuf>,
+    /// What is left to be done when it ends takes no longer than this.
+    drain_timeout: Duration,
+    /// When it was told to end.
+    ending: OnceLock<Instant>,
     /// What runs when it is ready, while it runs.
     after: Mutex<Option<JoinHandle<()>>>,
 }
@@ -26,12 +31,15 @@ impl Life {
         hooks: Hooks,
         timing: Timing,
         run_dir: Option<PathBuf>,
+        drain_timeout: Duration,
     ) -> Self {
         Self {
             app,
             hooks,
             timing,
             run_dir,
+            drain_timeout,
+            ending: OnceLock::new(),
             after: Mutex::default(),
         }
     }
@@ -50,6 +58,11 @@ impl Life {
             life.app.server_did_ready().comes().await;
             life.server_did_ready().await;
         });
+        let life = Arc::clone(self);
+        tokio::task::spawn_local(async move {
+            life.app.shutdown().comes().await;
+            let _ = life.ending.set(Instant::now());
+        });
         *self.after.lock().unwrap_or_else(PoisonError::into_inner) = Some(after);
     }
 
@@ -59,6 +72,9 @@ impl Life {
         self.timing.complain_of_slow_steps(self.hooks.slow_step());
         if let (Some(run_dir), Some(name)) = (&self.run_dir, self.file()) {
             self.timing.write(run_dir, name);
+            if let Some(routes) = self.app.routes() {
+                routes.dump(run_dir);
+            }
             if let Some(routes) = self.app.routes() {
                 routes.dump(run_dir);
             }

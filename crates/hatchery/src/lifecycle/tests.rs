@@ -341,3 +341,17 @@ fn before_close_is_bounded_in_time_for_all_together() {
         assert_eq!(last.as_deref(), Some("lingers"));
     });
 }
+
+#[test]
+fn the_trace_of_the_start_is_shown_in_local_only() {
+    run(async {
+        for (env, status) in [("local", 200), ("unittest", 404)] {
+            let diary = Diary::default();
+            let app = App::new(PACKAGE).plugin(Audit(Noting::new("audit", &diary)));
+            let app = TestApp::new(app).env(env).start().await.unwrap();
+            let response = app.http_request().get("/__loader_trace__").send().await;
+            let page = response.expect_status(status).text();
+            assert_eq!(page.contains("did_load"), status == 200, "{page}");
+        }
+    });
+}

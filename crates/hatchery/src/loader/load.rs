@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use hatchery_master::settings::Cluster;
 use tower_layer::Layer as _;
 
 use super::custom;
@@ -43,6 +45,7 @@ pub(crate) struct Loaded {
     agent: Option<Hidden>,
     run_dir: Option<PathBuf>,
     timing: Timing,
+    drain_timeout: Duration,
 }
 
 /// The closure of `App::agent`.
@@ -68,11 +71,13 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
     let (router, agent) = (app.router, app.agent);
     let (order, absent) = units(app.unit, app.plugins, app.framework, config.env());
     let mut order = LoadOrder::new(order, &absent, Registration::all())?;
+    let is_plain = is_plain(&order, &config);
     let mut hooks = Hooks::collect(&mut order, role, &timing)?;
     hooks.load_config(&mut config).await?;
     hooks.config_will_load(&mut config)?;
     check_sections(order.units().iter().map(|unit| &unit.unit), &config)?;
     let limits = crate::config::limits(&config)?;
+    let drain_timeout = config.section::<Cluster>("cluster")?.drain_timeout;
     let env = config.env().to_owned();
     let app = Application::new(package, env, identity, config, moments);
     hooks.config_did_load(&app)?;
@@ -82,7 +87,7 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
         Router::new().into()
     } else {
         timing.timed("", "custom_loader", || custom::load_all(&app, &order))?;
-        endpoint(&app, &order, router, &timing)?
+        endpoint(&app, &order, router, is_plain, &timing)?
     };
     Ok(Loaded {
         app,
@@ -92,6 +97,7 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
         agent: agent.map(Hidden),
         run_dir,
         timing,
+        drain_timeout,
     })
 }
 
@@ -102,7 +108,13 @@ impl Loaded {
         let has_agent = matches!(self.app.identity().role, Role::Agent | Role::Single);
         let agent = self.agent.filter(|_| has_agent);
         let agent = agent.map(|Hidden(hook)| hook(self.app.clone()));
-        let life = Life::new(self.app, self.hooks, self.timing, self.run_dir);
+        let life = Life::new(
+            self.app,
+            self.hooks,
+            self.timing,
+            self.run_dir,
+            self.drain_timeout,
+        );
         Ok(Started {
             endpoint: self.endpoint,
             limits: self.limits,
@@ -159,6 +171,7 @@ fn endpoint(
     app: &Application,
     order: &LoadOrder,
     build: Option<BuildRouter>,
+    is_plain: bool,
     timing: &Timing,
 ) -> Result<Endpoint, BoxError> {
     let mut routes = Routes::default();
@@ -179,7 +192,7 @@ fn endpoint(
         Some(build) => timing.timed("", "router", || build(app))?,
         None => Router::new(),
     };
-    if is_plain(order) {
+    if is_plain {
         return Ok(own.into());
     }
     let own = if app.env() == "local" {
@@ -213,11 +226,14 @@ fn with_trace(own: Router, timing: &Timing) -> Router {
 }
 
 /// Whether there is nothing but the router of [`App::router`]: it costs what axum costs.
-fn is_plain(order: &LoadOrder) -> bool {
-    order.units().iter().all(|loaded| {
+fn is_plain(order: &LoadOrder, config: &Config) -> bool {
+    let is_bare = order.units().iter().all(|loaded| {
         let is_hatchery = loaded.unit.package.module == env!("CARGO_CRATE_NAME");
-        is_hatchery || (loaded.unit.kind == UnitKind::Application && loaded.items.is_empty())
-    })
+        let brings = !loaded.items.is_empty() || !loaded.unit.boots.is_empty();
+        is_hatchery || (loaded.unit.kind == UnitKind::Application && !brings)
+    });
+    let asks = ["middleware", "routes"];
+    is_bare && asks.iter().all(|table| config.place(table).is_none())
 }
 
 fn step(
