@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use axum::Router;
 use serde::de::DeserializeOwned;
 
-use crate::config::{Config, ConfigError};
-use crate::lifecycle::{Boot, BootRole, BootSettings};
-use crate::loader::{Framework, Plugin, Unit, UnitKind};
-use crate::router::RouterSettings;
+use crate::config::{Config, ConfigError, sections};
+use crate::lifecycle::{Boot, BootRole};
+use crate::loader::units::Units;
+use crate::loader::{Framework, Plugin};
 use crate::runtime::Hook;
 use crate::{Application, BoxError, Package, child, cli, symbolise};
 
@@ -39,12 +39,7 @@ pub(crate) type AgentHook = Box<dyn FnOnce(Application) -> Hook + Send>;
 #[must_use = "an application does nothing until it is run"]
 pub struct App {
     pub(crate) package: Package,
-    /// What the application itself brings.
-    pub(crate) unit: Unit,
-    /// The plugins that it names, in that order.
-    pub(crate) plugins: Vec<Unit>,
-    /// The framework that it builds on, besides Hatchery itself.
-    pub(crate) framework: Option<Unit>,
+    pub(crate) units: Units,
     pub(crate) router: Option<BuildRouter>,
     pub(crate) agent: Option<AgentHook>,
     pub(crate) pretences: Vec<Pretence>,
@@ -76,9 +71,7 @@ impl App {
     pub fn new(package: Package) -> Self {
         Self {
             package,
-            unit: Unit::new(UnitKind::Application, package.name, package),
-            plugins: Vec::new(),
-            framework: None,
+            units: Units::new(package),
             router: None,
             agent: None,
             pretences: Vec::new(),
@@ -95,20 +88,20 @@ impl App {
     /// Declares a table of the configuration, by the type that reads it. It is checked at start and
     /// by `--check`; a table that nobody declares is an error.
     pub fn section<T: DeserializeOwned>(mut self, name: &'static str) -> Self {
-        self.unit = self.unit.section::<T>(name);
+        self.units.application(|unit| unit.section::<T>(name));
         self
     }
 
     /// Takes a plugin. Whether it is enabled, `config/plugin.toml` says, else the plugin itself.
     pub fn plugin(mut self, plugin: impl Plugin) -> Self {
-        self.plugins.push(plugin.unit());
+        self.units.add_plugin(plugin.unit());
         self
     }
 
     /// Builds on a framework: its plugins, defaults, hooks and middleware come before the
     /// application's own. A framework names the one that it builds on itself; an application has one.
     pub fn framework(mut self, framework: impl Framework) -> Self {
-        self.framework = Some(framework.unit());
+        self.units.set_framework(framework.unit());
         self
     }
 
@@ -116,7 +109,7 @@ impl App {
     /// type does the same where the type is.
     #[track_caller]
     pub fn boot<B: Boot>(mut self, role: BootRole, boot: B) -> Self {
-        self.unit = self.unit.boot(role, boot);
+        self.units.boot(role, boot);
         self
     }
 
@@ -165,44 +158,10 @@ impl App {
         }
     }
 
-    /// Checks all tables of the configuration, by the units that declare them.
+    /// Checks that every table is known, and what is in it.
     pub(crate) fn check_sections(&self, config: &Config) -> Result<(), ConfigError> {
-        let mut units = vec![&self.unit];
-        let mut frameworks = self.framework.as_ref();
-        while let Some(framework) = frameworks {
-            units.push(framework);
-            units.extend(&framework.plugins);
-            frameworks = framework.parent.as_deref();
-        }
-        units.extend(&self.plugins);
-        check_sections(units.into_iter(), config)
+        sections::check(config, &self.units.sections(config))
     }
-}
-
-/// Checks Hatchery's own tables of the configuration, those that `units` declare, and that there is
-/// no other.
-pub(crate) fn check_sections<'u>(
-    units: impl Iterator<Item = &'u Unit>,
-    config: &Config,
-) -> Result<(), ConfigError> {
-    let mut known = vec![
-        "boot",
-        "cluster",
-        "custom_loader",
-        "http",
-        "listen",
-        "router",
-    ];
-    let sections: Vec<_> = units.flat_map(|unit| &unit.sections).collect();
-    known.extend(sections.iter().map(|section| section.name));
-    config.check_sections(&known)?;
-    crate::config::limits(config)?;
-    config.section::<BootSettings>("boot")?;
-    config.section::<RouterSettings>("router")?;
-    for section in sections {
-        (section.check)(config, section.name)?;
-    }
-    Ok(())
 }
 
 impl std::fmt::Debug for App {

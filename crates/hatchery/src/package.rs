@@ -13,6 +13,13 @@ pub struct Package {
     pub module: &'static str,
 }
 
+impl Package {
+    /// The root module of the crate.
+    pub(crate) fn root(&self) -> &'static str {
+        self.module.split("::").next().unwrap_or(self.module)
+    }
+}
+
 /// The [`Package`] of the crate in which it is written.
 ///
 /// ```

@@ -57,6 +57,7 @@ pub(crate) struct Invocation {
     /// As given: `auto` or a number; checked with the rest of the configuration.
     pub(crate) workers: Option<String>,
     pub(crate) env: Option<String>,
+    pub(crate) scope: Option<String>,
     pub(crate) title: Option<String>,
     pub(crate) single: bool,
     pub(crate) check: bool,
@@ -98,6 +99,7 @@ impl Invocation {
             listen: Vec::new(),
             workers: None,
             env: None,
+            scope: None,
             title: None,
             single: false,
             check: false,
@@ -146,6 +148,7 @@ impl Invocation {
             FlagId::Listen => self.listen.push(text()?),
             FlagId::Workers => self.workers = Some(text()?),
             FlagId::Env => self.env = Some(text()?),
+            FlagId::Scope => self.scope = Some(text()?),
             FlagId::Title => self.title = Some(text()?),
             FlagId::Single => self.single = true,
             FlagId::Check => self.check = true,
@@ -232,7 +235,11 @@ impl Invocation {
         for address in &self.listen {
             add("--listen", address.as_ref());
         }
-        for (flag, value) in [("--workers", &self.workers), ("--env", &self.env)] {
+        for (flag, value) in [
+            ("--workers", &self.workers),
+            ("--env", &self.env),
+            ("--scope", &self.scope),
+        ] {
             if let Some(value) = value {
                 add(flag, value.as_ref());
             }

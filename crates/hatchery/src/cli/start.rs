@@ -66,12 +66,7 @@ pub(super) fn prepare(app: &App, invocation: &Invocation) -> anyhow::Result<Prep
     let base_dir = places::base_dir(invocation.base_dir.as_deref(), app.package.manifest_dir)?;
     let run_dir = places::run_dir(invocation.run_dir.as_deref(), &base_dir)?;
     let place = || format!("in {}", base_dir.display());
-    let config = Config::load(&Sources {
-        env: invocation.env.clone(),
-        flags: invocation.overrides(),
-        ..Sources::new(&base_dir)
-    })
-    .with_context(place)?;
+    let config = configure(app, invocation, &base_dir)?;
     app.check_sections(&config).with_context(place)?;
     let settings = config::settings(&config).with_context(place)?;
     Ok(Prepared {
@@ -81,6 +76,30 @@ pub(super) fn prepare(app: &App, invocation: &Invocation) -> anyhow::Result<Prep
         config,
         settings,
     })
+}
+
+/// Reads the configuration as flags, environment and files in `base_dir` say, with what the plugins
+/// bring that are enabled by it; says which are so for others' sake.
+pub(super) fn configure(
+    app: &App,
+    invocation: &Invocation,
+    base_dir: &Path,
+) -> anyhow::Result<Config> {
+    let sources = Sources {
+        env: invocation.env.clone(),
+        scope: invocation.scope.clone(),
+        flags: invocation.overrides(),
+        ..Sources::new(base_dir)
+    };
+    let (config, notes) = app
+        .units
+        .configure(sources)
+        .map_err(anyhow::Error::from_boxed)
+        .with_context(|| format!("in {}", base_dir.display()))?;
+    for note in notes {
+        complain(format_args!("{}: {note}", app.package.name));
+    }
+    Ok(config)
 }
 
 /// `--check`: builds everything that a worker would, and says that all is well; or (to a master that
@@ -279,6 +298,7 @@ fn end(outcome: Outcome, binary: &Path) -> anyhow::Result<ExitCode> {
 fn check_args(invocation: &Invocation, prepared: &Prepared) -> Vec<OsString> {
     Invocation {
         env: Some(prepared.config.env().to_owned()),
+        scope: prepared.config.scope().map(str::to_owned),
         base_dir: Some(prepared.base_dir.clone()),
         run_dir: Some(prepared.run_dir.clone()),
         ..invocation.clone()

@@ -29,8 +29,10 @@ pub enum ConfigErrorCode {
     Unreadable,
     /// A file is not TOML, or a variable's name is not a key.
     Syntax,
-    /// The name of the environment is not one.
+    /// The name of the environment, or of the scope, is not one.
     EnvironmentName,
+    /// A key that another load unit is to set: `middleware.order` is the application's.
+    Misplaced,
     /// Nobody asks for this key.
     UnknownKey,
     /// A key without which it does not go.
@@ -46,6 +48,7 @@ impl ConfigErrorCode {
             Self::Unreadable => "unreadable",
             Self::Syntax => "syntax",
             Self::EnvironmentName => "environment_name",
+            Self::Misplaced => "misplaced",
             Self::UnknownKey => "unknown_key",
             Self::MissingKey => "missing_key",
             Self::InvalidValue => "invalid_value",

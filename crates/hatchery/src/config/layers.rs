@@ -11,12 +11,16 @@ use toml::de::{DeTable, DeValue};
 use super::place::Lines;
 use super::tree::{DEPTH_MAX, Node, Reader, Value};
 use super::{Config, ConfigError, ConfigErrorCode, ConfigProblem, Place};
+use crate::loader::UnitKind;
 
 /// The longest configuration file, in bytes.
 const FILE_MAX: u64 = 1 << 20;
 
 /// What the name of a variable that sets a key begins with.
 const PREFIX: &str = "HATCHERY__";
+
+/// The layer that is there in every environment.
+const DEFAULT: &str = "default";
 
 /// The environment when nobody names one.
 const LOCAL: &str = "local";
@@ -28,14 +32,26 @@ pub struct Sources {
     pub base_dir: PathBuf,
     /// The environment's name as given by `--env`.
     pub env: Option<String>,
-    /// The process's environment (`std::env::vars_os()`); only `HATCHERY_ENV` and `HATCHERY__…`
-    /// are looked at.
+    /// The scope's name as given by `--scope`.
+    pub scope: Option<String>,
+    /// The process's environment (`std::env::vars_os()`); only `HATCHERY_ENV`, `HATCHERY_SCOPE` and
+    /// `HATCHERY__…` are looked at.
     pub environment: Vec<(OsString, OsString)>,
     /// What flags set, lowest first.
     pub flags: Vec<Override>,
-    /// TOML texts below the application's files, lowest first, each with the name that problems
-    /// show: the defaults of the framework and of plugins.
-    pub defaults: Vec<(String, String)>,
+    /// What load units carry in the executable, in load order: plugins, then frameworks.
+    pub units: Vec<UnitLayers>,
+}
+
+/// The configuration files that a plugin or framework carries in the executable.
+#[derive(Clone, Debug)]
+pub struct UnitLayers {
+    /// Whose they are.
+    pub kind: UnitKind,
+    /// The unit's name.
+    pub name: String,
+    /// Each a name (`default`, a scope, an environment, `<scope>_<env>`) and its TOML.
+    pub texts: Vec<(String, String)>,
 }
 
 /// A key that a flag sets.
@@ -67,27 +83,48 @@ impl Sources {
 
     fn find_env_name(&self) -> Result<String, ConfigProblem> {
         if let Some(name) = &self.env {
-            return check_env_name(name, Place::flag("--env"));
+            return check_name("an environment", name, Place::flag("--env"));
         }
         if let Some(text) = self.read("config/env")?
             && !text.trim().is_empty()
         {
-            return check_env_name(text.trim(), Place::file(&"config/env".into(), 1, 1));
+            let place = Place::file(&"config/env".into(), 1, 1);
+            return check_name("an environment", text.trim(), place);
         }
-        let variable = self
-            .environment
-            .iter()
-            .find(|(name, _)| name == "HATCHERY_ENV");
-        match variable {
-            Some((_, name)) if !name.is_empty() => {
-                check_env_name(&name.to_string_lossy(), Place::environment("HATCHERY_ENV"))
+        match self.variable("HATCHERY_ENV") {
+            Some(name) => {
+                let place = Place::environment("HATCHERY_ENV");
+                check_name("an environment", &name, place)
             }
-            _ => Ok(LOCAL.to_owned()),
+            None => Ok(LOCAL.to_owned()),
         }
     }
 
+    /// The name of the scope: `--scope`, else `HATCHERY_SCOPE`, else none.
+    pub fn scope_name(&self) -> Result<Option<String>, ConfigError> {
+        let named = match &self.scope {
+            Some(name) => Some((name.clone(), Place::flag("--scope"))),
+            None => self
+                .variable("HATCHERY_SCOPE")
+                .map(|name| (name, Place::environment("HATCHERY_SCOPE"))),
+        };
+        let name = named.map(|(name, place)| check_name("a scope", &name, place));
+        name.transpose().map_err(ConfigError::one)
+    }
+
+    /// The names of environment and scope.
+    pub(super) fn names(&self) -> Result<(String, Option<String>), ConfigError> {
+        Ok((self.env_name()?, self.scope_name()?))
+    }
+
+    /// A variable that is there and not empty.
+    fn variable(&self, name: &str) -> Option<String> {
+        let (_, value) = self.environment.iter().find(|(known, _)| known == name)?;
+        (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
+    }
+
     /// A file's text, by its name relative to the base directory; `None` when it is not there.
-    fn read(&self, name: &str) -> Result<Option<String>, ConfigProblem> {
+    pub(super) fn read(&self, name: &str) -> Result<Option<String>, ConfigProblem> {
         let problem =
             |code, place, message: String| Err(ConfigProblem::new(code, Some(place), "", message));
         let whole = || Place::file(&name.into(), 0, 0);
@@ -115,28 +152,41 @@ impl Sources {
     }
 }
 
+/// The names of the layers, lowest first: `default`, `<scope>`, `<env>`, `<scope>_<env>`.
+pub(super) fn layer_names(env: &str, scope: Option<&str>) -> Vec<String> {
+    let mut names = vec![DEFAULT.to_owned()];
+    let mut add = |name: String| {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    };
+    if let Some(scope) = scope {
+        add(scope.to_owned());
+    }
+    add(env.to_owned());
+    if let Some(scope) = scope
+        && env != DEFAULT
+    {
+        add(format!("{scope}_{env}"));
+    }
+    names
+}
+
 impl Config {
     /// Reads all layers and lays them over each other. The error holds the problems of all layers.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
-        let env = sources.env_name()?;
-        let mut loader = Loader {
-            root: Node::empty_table(&Place::effective()),
-            problems: Vec::new(),
-        };
-        for (name, text) in &sources.defaults {
-            loader.text(name, text);
-        }
-        let mut names = vec![
-            "config/config.default.toml".to_owned(),
-            format!("config/config.{env}.toml"),
-        ];
-        names.dedup();
+        let (env, scope) = sources.names()?;
+        let mut loader = Loader::new();
         let mut files = Vec::new();
-        for name in names {
-            match sources.read(&name) {
+        for name in layer_names(&env, scope.as_deref()) {
+            for unit in &sources.units {
+                loader.unit(unit, &name);
+            }
+            let file = format!("config/config.{name}.toml");
+            match sources.read(&file) {
                 Ok(Some(text)) => {
-                    loader.text(&name, &text);
-                    files.push(PathBuf::from(name));
+                    loader.application(&file, &text);
+                    files.push(PathBuf::from(file));
                 }
                 Ok(None) => {}
                 Err(problem) => loader.problems.push(problem),
@@ -151,41 +201,69 @@ impl Config {
         Ok(Self {
             root: loader.root,
             env,
+            scope,
             files,
+            plugins: Vec::new(),
         })
     }
 }
 
-fn check_env_name(name: &str, place: Place) -> Result<String, ConfigProblem> {
+/// `what` is what it names, with its article.
+fn check_name(what: &str, name: &str, place: Place) -> Result<String, ConfigProblem> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if (1..=64).contains(&name.len()) && name.bytes().all(good) {
         return Ok(name.to_owned());
     }
     let code = ConfigErrorCode::EnvironmentName;
-    let message = format!(
-        "{name:?} is not the name of an environment: up to 64 letters, digits, `_` and `-`"
-    );
+    let message =
+        format!("{name:?} is not the name of {what}: up to 64 letters, digits, `_` and `-`");
     Err(ConfigProblem::new(code, Some(place), "", message))
 }
 
-struct Loader {
-    root: Node,
-    problems: Vec<ConfigProblem>,
+/// Lays layers over each other, and keeps what is wrong with them.
+pub(super) struct Loader {
+    pub(super) root: Node,
+    pub(super) problems: Vec<ConfigProblem>,
 }
 
 impl Loader {
-    /// Lays a TOML text over what is there.
-    fn text(&mut self, name: &str, text: &str) {
+    pub(super) fn new() -> Self {
+        Self {
+            root: Node::empty_table(&Place::effective()),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Lays what a unit carries for the layer `name` over what is there.
+    fn unit(&mut self, unit: &UnitLayers, name: &str) {
+        let title = unit.kind.title(&unit.name);
+        for (_, text) in unit.texts.iter().filter(|(known, _)| known == name) {
+            let file = format!("{title}, config.{name}.toml");
+            if let Some(node) = self.read(&file, text) {
+                self.problems.extend(misplaced(unit.kind, &node));
+                self.root.merge(node);
+            }
+        }
+    }
+
+    /// Lays a file of the application's over what is there.
+    fn application(&mut self, file: &str, text: &str) {
+        if let Some(node) = self.read(file, text) {
+            self.problems
+                .extend(misplaced(UnitKind::Application, &node));
+            self.root.merge(node);
+        }
+    }
+
+    /// Reads a TOML text; `None` when it is none, which is then a problem.
+    pub(super) fn read(&mut self, name: &str, text: &str) -> Option<Node> {
         let lines = Lines::new(name, text);
         let place = |offset| lines.place(offset);
         let read = parse(text, &lines).and_then(|table| {
             let table = Reader::new(&place).table(&table, "", 0)?;
             Ok(Node::new(Value::Table(table), &place(0)))
         });
-        match read {
-            Ok(node) => self.root.merge(node),
-            Err(problem) => self.problems.push(problem),
-        }
+        read.map_err(|problem| self.problems.push(problem)).ok()
     }
 
     /// Lays the variables over what is there, sorted by name: a table as a whole comes before a
@@ -209,7 +287,12 @@ impl Loader {
                 continue;
             }
             match variable(text, &keys, &place) {
-                Ok(node) => self.root.merge(node.under(keys.into_iter())),
+                Ok(node) => {
+                    let node = node.under(keys.into_iter());
+                    self.problems
+                        .extend(misplaced(UnitKind::Application, &node));
+                    self.root.merge(node);
+                }
                 Err(problem) => self.problems.push(problem),
             }
         }
@@ -220,6 +303,31 @@ impl Loader {
         self.problems
             .push(ConfigProblem::new(code, Some(place), "", message));
     }
+}
+
+/// Keys of `[middleware]` that this kind of unit may not set: the core chain is the framework's,
+/// the order of the rest the application's.
+fn misplaced(kind: UnitKind, node: &Node) -> impl Iterator<Item = ConfigProblem> {
+    let core = match kind {
+        UnitKind::Plugin => Some(
+            "only a framework sets the core chain; a plugin adds to it with `Unit::core_middleware`",
+        ),
+        UnitKind::Framework => None,
+        UnitKind::Application => Some(
+            "only a framework sets the core chain; the application's own goes into `middleware.order`",
+        ),
+    };
+    let order = (kind != UnitKind::Application).then_some(
+        "only the application orders its middleware; a unit adds its own with \
+         `Unit::core_middleware`",
+    );
+    [("middleware.core", core), ("middleware.order", order)]
+        .into_iter()
+        .filter_map(|(key, message)| {
+            let place = node.get(key)?.key_place.clone();
+            let kind = ConfigErrorCode::Misplaced;
+            Some(ConfigProblem::new(kind, Some(place), key, message?))
+        })
 }
 
 /// A variable's value: TOML when it is, else a string. `nan` and `inf` are strings too.

@@ -1,17 +1,26 @@
 //! The configuration: layers of TOML files, environment and flags, laid over each other.
 //!
-//! From the lowest: built-in defaults, `config/config.default.toml`, `config/config.<env>.toml`
-//! (for the environment `local`: `config/config.local.toml`), variables `HATCHERY__SECTION__KEY`,
-//! flags. Tables merge, arrays and all else replace. Every value knows the place that it comes
-//! from, and whatever is wrong says so: file, line, column, key and what was probably meant.
+//! There are four layers of files: `default`, the scope's (`--scope`, `HATCHERY_SCOPE`; usually
+//! none), the environment's, and `<scope>_<env>`. In each of them come first the plugins, in the
+//! order of their dependencies, then the frameworks, the lowest first, then the application's
+//! `config/config.<layer>.toml`. So what a plugin brings for `prod` beats the application's
+//! `config.default.toml`, and the application's `config.prod.toml` beats it. Above the files are
+//! variables `HATCHERY__SECTION__KEY`, and above them flags.
 //!
-//! The master loads it; its children get the merged tree as JSON ([`Config::to_json`],
-//! [`Config::from_json`]) and read the same types from it.
+//! Tables merge, arrays and all else replace. Every value knows the place that it comes from, and
+//! whatever is wrong says so: file, line, column, key and what was probably meant.
+//!
+//! The master loads it; its children get the merged tree as JSON with the places beside it
+//! ([`Config::to_json`], [`Config::from_json`]) and read the same types from it.
 
+mod change;
 mod de;
 mod error;
+mod handed;
 mod layers;
 mod place;
+pub(crate) mod plugin_files;
+pub(crate) mod sections;
 pub(crate) mod suggest;
 mod tree;
 
@@ -22,11 +31,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 pub use error::{ConfigError, ConfigErrorCode, ConfigProblem};
-pub use layers::{Override, Sources};
+pub use layers::{Override, Sources, UnitLayers};
 pub use place::Place;
 
-use self::suggest::did_you_mean;
-use self::tree::{Node, Value, join};
+use self::tree::{Node, Value};
 use crate::serve::Limits;
 
 /// The effective configuration.
@@ -35,59 +43,45 @@ pub struct Config {
     /// Always a table.
     root: Node,
     env: String,
+    scope: Option<String>,
     /// Relative to the base directory.
     files: Vec<PathBuf>,
+    /// The names of the plugins that are there, in load order.
+    plugins: Vec<String>,
 }
 
 impl Config {
-    /// The tree that [`to_json`](Self::to_json) wrote, for the environment `env`. Its values do
-    /// not know their places.
+    /// The tree that [`to_json`](Self::to_json) wrote, for the environment `env`.
     pub fn from_json(bytes: &[u8], env: &str) -> Result<Self, ConfigError> {
-        let problem = |message: String| {
-            let code = ConfigErrorCode::Syntax;
-            ConfigError::one(ConfigProblem::new(
-                code,
-                Some(Place::effective()),
-                "",
-                message,
-            ))
-        };
-        let json: Json = serde_json::from_slice(bytes).map_err(|e| problem(e.to_string()))?;
-        if !json.is_object() {
-            return Err(problem("not a JSON object".to_owned()));
-        }
-        Ok(Self {
-            root: Node::from_json(json, &Place::effective()),
-            env: env.to_owned(),
-            files: Vec::new(),
-        })
+        handed::from_json(bytes, env)
     }
 
-    /// The whole tree as JSON. Nothing is masked: it is meant for our own children only.
+    /// The whole tree as JSON, and in a key of its own the places of all values. Nothing is masked:
+    /// it is meant for our own children only.
     pub fn to_json(&self) -> Vec<u8> {
-        self.root.to_json().to_string().into_bytes()
-    }
-
-    /// Lays a table over what is there: what a `load_config` has brought; `name` says whose.
-    pub(crate) fn lay(&mut self, table: Json, name: &str) -> Result<(), ConfigError> {
-        let place = Place::file(&name.into(), 0, 0);
-        if !table.is_object() {
-            let code = ConfigErrorCode::Syntax;
-            let message = "must return a table".to_owned();
-            return Err(ConfigError::one(ConfigProblem::new(
-                code,
-                Some(place),
-                "",
-                message,
-            )));
-        }
-        self.root.merge(Node::from_json(table, &place));
-        Ok(())
+        handed::to_json(self)
     }
 
     /// The environment's name.
     pub fn env(&self) -> &str {
         &self.env
+    }
+
+    /// The scope's name: a second dimension beside the environment, say a place or a customer.
+    pub fn scope(&self) -> Option<&str> {
+        self.scope.as_deref()
+    }
+
+    /// The names of the plugins that are enabled here, in load order.
+    pub fn plugins(&self) -> &[String] {
+        &self.plugins
+    }
+
+    /// With the plugins that are enabled, and the files that say so.
+    pub(crate) fn with_plugins(mut self, plugins: Vec<String>, files: Vec<PathBuf>) -> Self {
+        self.plugins = plugins;
+        self.files.extend(files);
+        self
     }
 
     /// The files that were there, relative to the base directory, lowest first. A mistyped name of
@@ -118,28 +112,9 @@ impl Config {
         de::read(node.as_ref(), name).map_err(ConfigError::many)
     }
 
-    /// Checks that nothing but `known` is at the top.
-    pub fn check_sections(&self, known: &[&str]) -> Result<(), ConfigError> {
-        let mut problems = Vec::new();
-        for (key, node) in self.root.table().into_iter().flatten() {
-            if known.contains(&key.as_str()) {
-                continue;
-            }
-            let path = join("", key);
-            let suggestion = did_you_mean(key, known.iter().copied());
-            let what = if node.table().is_some() {
-                "table"
-            } else {
-                "key"
-            };
-            problems.push(ConfigProblem::new(
-                ConfigErrorCode::UnknownKey,
-                Some(node.key_place.clone()),
-                &path,
-                format!("unknown {what} `{path}`{suggestion}"),
-            ));
-        }
-        ConfigError::check(problems)
+    /// The value at a path of bare keys (`"shop.currency"`), or `None` when it is not there.
+    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, ConfigError> {
+        self.section(key)
     }
 
     /// Where the value at a path of bare keys comes from; `None` when it is not there.

@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::loader::UnitKind;
 
 /// A base directory with files, by their names below `config/`.
 fn base(files: &[(&str, &str)]) -> TempDir {
@@ -39,7 +40,7 @@ fn one(text: &str) -> Config {
 }
 
 fn json_of(config: &Config) -> Json {
-    serde_json::from_slice(&config.to_json()).unwrap()
+    config.root.to_json()
 }
 
 fn load_error(files: &[(&str, &str)], environment: &[(&str, &str)]) -> ConfigError {
@@ -69,7 +70,11 @@ fn layers_lie_over_each_other() {
     ]);
     let mut sources = sources(dir.path(), &[("HATCHERY__C", "3"), ("HATCHERY__D", "3")]);
     sources.env = Some("prod".to_owned());
-    sources.defaults = vec![("built-in".to_owned(), "e = 0\nf = 0".to_owned())];
+    sources.units = vec![UnitLayers {
+        kind: UnitKind::Plugin,
+        name: "audit".to_owned(),
+        texts: vec![("default".to_owned(), "e = 0\nf = 0".to_owned())],
+    }];
     sources.flags = vec![Override {
         key: "d".to_owned(),
         value: json!([4]),
@@ -94,7 +99,7 @@ fn layers_lie_over_each_other() {
             "c = 3 (environment HATCHERY__C; environment HATCHERY__C)",
             "d = [4] (flag --dee; flag --dee)",
             "e = 1 (config/config.default.toml:5:5; config/config.default.toml:5)",
-            "f = 0 (built-in:2:5; built-in:2)",
+            "f = 0 (plugin audit, config.default.toml:2:5; plugin audit, config.default.toml:2)",
             "t.x = 1 (config/config.default.toml:7:5; config/config.default.toml:7)",
             "t.y = 2 (config/config.prod.toml:5:5; config/config.prod.toml:5)",
         ]
@@ -443,23 +448,6 @@ fn odd_types_still_get_a_place() {
     let strict: Strict = config.section("s").unwrap();
     assert_eq!((strict.first.as_str(), strict.second), ("a", 2));
     assert!(matches!(strict.store, Some(Tagged::Disk { path }) if path == "p"));
-}
-
-#[test]
-fn unknown_sections_are_found() {
-    let config = one("titel = 'x'\n[clutser]\nworkers = 1\n[listen]\n[[rotues]]\na = 1");
-    config
-        .check_sections(&["titel", "clutser", "listen", "rotues"])
-        .unwrap();
-    let error = config
-        .check_sections(&["cluster", "listen", "routes", "title"])
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "config/config.default.toml:1:1: unknown key `titel`, did you mean `title`?\n\
-         config/config.default.toml:2:2: unknown table `clutser`, did you mean `cluster`?\n\
-         config/config.default.toml:5:3: unknown key `rotues`, did you mean `routes`?"
-    );
 }
 
 #[test]

@@ -112,6 +112,46 @@ impl Node {
         }
     }
 
+    /// What of this `keep` chooses by its place, with the tables around it; `None` when that is
+    /// nothing.
+    pub(super) fn only(&self, keep: fn(&Place) -> bool) -> Option<Self> {
+        let Value::Table(table) = &self.value else {
+            return keep(&self.place).then(|| self.clone());
+        };
+        let kept: Table = table
+            .iter()
+            .filter_map(|(key, node)| Some((key.clone(), node.only(keep)?)))
+            .collect();
+        if kept.is_empty() && !(table.is_empty() && keep(&self.place)) {
+            return None;
+        }
+        Some(Self {
+            value: Value::Table(kept),
+            place: self.place.clone(),
+            key_place: self.key_place.clone(),
+        })
+    }
+
+    /// Calls `each` with every value: a table or array before what is in it, in the order of keys.
+    pub(super) fn walk<'n>(&'n self, each: &mut impl FnMut(&'n Self)) {
+        each(self);
+        match &self.value {
+            Value::Table(table) => table.values().for_each(|node| node.walk(each)),
+            Value::Array(items) => items.iter().for_each(|node| node.walk(each)),
+            Value::Leaf(_) => {}
+        }
+    }
+
+    /// As [`walk`](Self::walk), to change them.
+    pub(super) fn walk_mut(&mut self, each: &mut impl FnMut(&mut Self)) {
+        each(self);
+        match &mut self.value {
+            Value::Table(table) => table.values_mut().for_each(|node| node.walk_mut(each)),
+            Value::Array(items) => items.iter_mut().for_each(|node| node.walk_mut(each)),
+            Value::Leaf(_) => {}
+        }
+    }
+
     /// The value at a path of bare keys.
     pub(super) fn get(&self, dotted: &str) -> Option<&Self> {
         dotted

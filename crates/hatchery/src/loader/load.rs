@@ -14,9 +14,9 @@ use super::extend::Extensions;
 use super::load_order::LoadOrder;
 use super::registry::{Item, Registration};
 use super::unit::{Unit, UnitKind};
-use crate::app::{AgentHook, App, BuildRouter, check_sections};
+use crate::app::{AgentHook, App, BuildRouter};
 use crate::application::{Identity, Role};
-use crate::config::Config;
+use crate::config::{Config, sections};
 use crate::lifecycle::{Hooks, Life, Timing, trace_page};
 use crate::middleware::Next;
 use crate::runtime::{Hook, Moments};
@@ -69,13 +69,14 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
     let role = identity.role;
     let package = app.package;
     let (router, agent) = (app.router, app.agent);
-    let (order, absent) = units(app.unit, app.plugins, app.framework, config.env());
+    let declared = app.units.sections(&config);
+    let (order, absent) = app.units.split(&config);
     let mut order = LoadOrder::new(order, &absent, Registration::all())?;
     let is_plain = is_plain(&order, &config);
     let mut hooks = Hooks::collect(&mut order, role, &timing)?;
     hooks.load_config(&mut config).await?;
     hooks.config_will_load(&mut config)?;
-    check_sections(order.units().iter().map(|unit| &unit.unit), &config)?;
+    sections::check(&config, &declared)?;
     let limits = crate::config::limits(&config)?;
     let drain_timeout = config.section::<Cluster>("cluster")?.drain_timeout;
     let env = config.env().to_owned();
@@ -131,39 +132,6 @@ pub(crate) struct Started {
     /// What `App::agent` is to do, where there is an agent.
     pub(crate) agent: Option<Hook>,
     pub(crate) life: Arc<Life>,
-}
-
-/// The units in load order, and those that are known and do not load.
-fn units(
-    application: Unit,
-    plugins: Vec<Unit>,
-    framework: Option<Unit>,
-    env: &str,
-) -> (Vec<Unit>, Vec<Unit>) {
-    // From the highest to the lowest.
-    let mut frameworks = Vec::new();
-    let mut next = framework;
-    while let Some(mut framework) = next {
-        next = framework.parent.take().map(|parent| *parent);
-        frameworks.push(framework);
-    }
-    frameworks.push(Unit::new(
-        UnitKind::Framework,
-        "hatchery",
-        crate::package!(),
-    ));
-    frameworks.reverse();
-    let mut all_plugins = Vec::new();
-    for framework in &mut frameworks {
-        all_plugins.append(&mut framework.plugins);
-    }
-    all_plugins.extend(plugins);
-    let (mut order, absent): (Vec<_>, Vec<_>) = all_plugins
-        .into_iter()
-        .partition(|unit| unit.enable && (unit.env.is_empty() || unit.env.contains(&env)));
-    order.extend(frameworks);
-    order.push(application);
-    (order, absent)
 }
 
 /// Loads what serves: routes, and the middleware before them.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::registry::{Item, Registration};
-use super::unit::{Unit, UnitKind};
+use super::unit::Unit;
 
 /// The load units of this process in load order: plugins, frameworks, the application.
 #[derive(Debug)]
@@ -97,6 +97,29 @@ impl LoadOrder {
     }
 }
 
+impl Unowned {
+    /// Looks for items that are in none of these modules.
+    pub(super) fn find(
+        modules: &[&str],
+        registrations: impl IntoIterator<Item = &'static Registration>,
+    ) -> Result<(), Self> {
+        let mut crates: Vec<(&'static str, String)> = Vec::new();
+        for item in registrations {
+            let name = item.module.split("::").next().unwrap_or_default();
+            let is_owned = modules
+                .iter()
+                .any(|module| depth(module, item.module).is_some());
+            if !is_owned && !crates.iter().any(|(known, _)| *known == name) {
+                crates.push((name, item.place()));
+            }
+        }
+        if crates.is_empty() {
+            return Ok(());
+        }
+        Err(Self { crates })
+    }
+}
+
 impl Registration {
     /// `file:line`.
     pub(crate) fn place(&self) -> String {
@@ -107,12 +130,7 @@ impl Registration {
 impl Unit {
     /// `plugin audit`, `framework base`, `application blog`.
     pub(crate) fn title(&self) -> String {
-        let kind = match self.kind {
-            UnitKind::Plugin => "plugin",
-            UnitKind::Framework => "framework",
-            UnitKind::Application => "application",
-        };
-        format!("{kind} {}", self.name)
+        self.kind.title(self.name)
     }
 }
 
@@ -142,6 +160,7 @@ impl std::error::Error for Unowned {}
 
 #[cfg(test)]
 mod tests {
+    use super::super::UnitKind;
     use super::*;
     use crate::Package;
 

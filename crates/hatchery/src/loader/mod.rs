@@ -6,13 +6,16 @@
 //! - [`extend`]: methods that units add to `Context` and `Application`.
 //! - `load`: one process's start.
 //! - `load_order`: which unit an item belongs to, and the order of all.
+//! - `units`, `plugins`: which of the linked units are there, and in which order.
 
 pub mod custom;
 pub mod extend;
 pub(crate) mod load;
 pub(crate) mod load_order;
+pub(crate) mod plugins;
 pub mod registry;
 mod unit;
+pub(crate) mod units;
 
 use std::sync::OnceLock;
 

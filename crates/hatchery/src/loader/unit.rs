@@ -5,7 +5,7 @@ use std::panic::Location;
 use serde::de::DeserializeOwned;
 
 use crate::Package;
-use crate::app::Section;
+use crate::config::sections::Section;
 use crate::config::{Config, ConfigError};
 use crate::lifecycle::{Boot, BootRole, ErasedBoot};
 
@@ -35,6 +35,18 @@ pub enum UnitKind {
     Application,
 }
 
+impl UnitKind {
+    /// `plugin audit`.
+    pub(crate) fn title(self, name: &str) -> String {
+        let kind = match self {
+            Self::Plugin => "plugin",
+            Self::Framework => "framework",
+            Self::Application => "application",
+        };
+        format!("{kind} {name}")
+    }
+}
+
 /// What a plugin, a framework or the application brings.
 #[must_use = "a unit does nothing until an application takes it"]
 #[derive(Debug)]
@@ -44,6 +56,8 @@ pub struct Unit {
     pub(crate) package: Package,
     /// Unless `config/plugin.toml` says otherwise.
     pub(crate) enable: bool,
+    /// A framework brings it, and the application may replace it.
+    pub(crate) is_of_framework: bool,
     /// Environments in which it is there; empty: in all.
     pub(crate) env: Vec<&'static str>,
     pub(crate) dependencies: Vec<&'static str>,
@@ -84,6 +98,7 @@ impl Unit {
             name,
             package,
             enable: true,
+            is_of_framework: false,
             env: Vec::new(),
             dependencies: Vec::new(),
             optional_dependencies: Vec::new(),
@@ -156,12 +171,17 @@ impl Unit {
     /// Lifecycle hooks of its own, in the processes of `role`.
     #[track_caller]
     pub fn boot<B: Boot>(mut self, role: BootRole, boot: B) -> Self {
+        self.add_boot(role, boot);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn add_boot<B: Boot>(&mut self, role: BootRole, boot: B) {
         self.boots.push(CodeBoot {
             role,
             boot: Box::new(boot),
             place: Location::caller(),
         });
-        self
     }
 
     /// A framework's: a plugin that it brings.

@@ -25,6 +25,7 @@ pub(super) enum FlagId {
     Listen,
     Workers,
     Env,
+    Scope,
     Title,
     Single,
     Check,
@@ -251,6 +252,13 @@ pub(super) static FLAGS: &[Flag] = &[
         "env",
         CONFIGURED,
         "The environment: config/config.NAME.toml",
+    )
+    .value("NAME"),
+    flag(
+        FlagId::Scope,
+        "scope",
+        START,
+        "A second dimension: config/config.NAME.toml, config.NAME_ENV.toml",
     )
     .value("NAME"),
     flag(

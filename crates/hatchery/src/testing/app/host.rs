@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::builder::Mock;
 use crate::application::{Identity, Role};
 use crate::complain::complain;
-use crate::config::{Config, Sources};
+use crate::config::Sources;
 use crate::lifecycle::Timing;
 use crate::loader::load::{Seed, Started, load};
 use crate::runtime::{self, Bells, Hook, Moments};
@@ -123,7 +123,7 @@ async fn boot(
     mocks: Vec<Mock>,
     moments: &Moments,
 ) -> Result<Started, BoxError> {
-    let config = Config::load(&sources)?;
+    let (config, _) = app.units.configure(sources)?;
     app.check_sections(&config)?;
     crate::config::settings(&config)?;
     let seed = Seed {
