@@ -1,9 +1,8 @@
 //! Hatchery's standing proof: a small service that can be killed, hung and leaked on demand.
+//!
+//! What it does is in `src/app`: nothing there is named here.
 
-mod agent;
-mod cache;
-mod faults;
-mod routes;
+hatchery::app!();
 mod settings;
 
 use hatchery::App;
@@ -12,8 +11,5 @@ use crate::settings::Showcase;
 
 /// The application, not yet run.
 pub fn app() -> App {
-    App::new(hatchery::package!())
-        .section::<Showcase>("showcase")
-        .router(routes::routes)
-        .agent(agent::agent)
+    App::new(hatchery::package!()).section::<Showcase>("showcase")
 }

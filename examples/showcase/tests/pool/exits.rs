@@ -292,7 +292,7 @@ fn a_hung_worker_names_the_request_and_what_its_thread_did() {
 
 /// The stack, its summary and its event name the handler that had the thread.
 fn names_the_fault(pool: &Cluster, exit: &Value, fault: &str) {
-    let handler = format!("showcase::faults::{fault}");
+    let handler = format!("showcase::app::controller::faults::{fault}");
     let stack = lines(exit, "stack");
     assert!(stack.iter().any(|line| line.contains(&handler)), "{exit:#}");
     let place = format!("blocked in {handler}");
@@ -327,7 +327,7 @@ fn a_crash_names_the_place_once_its_names_are_there() {
     let pool = showcase().start();
     for fault in ["segv", "abort"] {
         let pid = strike(&pool, fault);
-        let handler = format!("showcase::faults::{fault}");
+        let handler = format!("showcase::app::controller::faults::{fault}");
         let exit = wait_for("the stack has names", SOON, || {
             let exit = exit_of(&pool, pid);
             let summary = exit["summary"].as_str().unwrap();

@@ -8,10 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{hint, thread};
 
-use hatchery::Router;
 use hatchery::extract::Query;
 use hatchery::http::StatusCode;
-use hatchery::routing::post;
 use rustix::process::{Signal, getpid, kill_process};
 use serde::Deserialize;
 
@@ -21,20 +19,8 @@ const LEAK_MB_MAX: usize = 4096;
 /// What was leaked; nothing ever takes it out.
 static LEAKED: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
-pub(crate) fn routes() -> Router {
-    Router::new()
-        .route("/faults/panic", post(panic))
-        .route("/faults/panic-twice", post(panic_twice))
-        .route("/faults/abort", post(abort))
-        .route("/faults/exit", post(exit))
-        .route("/faults/segv", post(segv))
-        .route("/faults/spin", post(spin))
-        .route("/faults/block", post(block))
-        .route("/faults/leak", post(leak))
-}
-
 /// A bug in a handler: the client gets a 500, the worker lives on.
-async fn panic() {
+pub(crate) async fn panic() {
     panic!("a panic was asked for");
 }
 
@@ -48,29 +34,29 @@ impl Drop for PanicsAgain {
 
 /// A destructor that panics while another panic unwinds: nothing can catch that, and the process
 /// is aborted.
-async fn panic_twice() {
+pub(crate) async fn panic_twice() {
     let _again = PanicsAgain;
     panic!("a panic was asked for");
 }
 
-async fn abort() {
+pub(crate) async fn abort() {
     process::abort();
 }
 
 #[derive(Deserialize)]
-struct Exit {
+pub(crate) struct Exit {
     #[serde(default)]
     code: i32,
 }
 
-async fn exit(Query(Exit { code }): Query<Exit>) {
+pub(crate) async fn exit(Query(Exit { code }): Query<Exit>) {
     process::exit(code);
 }
 
 /// What a wild pointer in a C library does. The standard library's own handler of the signal
 /// takes the first one for a stack overflow, finds that it is none, and puts the default action
 /// back for the next: hence the loop.
-async fn segv() -> StatusCode {
+pub(crate) async fn segv() -> StatusCode {
     loop {
         if kill_process(getpid(), Signal::SEGV).is_err() {
             return StatusCode::INTERNAL_SERVER_ERROR;
@@ -79,13 +65,13 @@ async fn segv() -> StatusCode {
 }
 
 #[derive(Deserialize)]
-struct Hang {
+pub(crate) struct Hang {
     /// How long, milliseconds; absent: for ever.
     ms: Option<u64>,
 }
 
 /// A busy loop in a handler: the runtime's thread is gone, and a CPU with it.
-async fn spin(Query(Hang { ms }): Query<Hang>) -> &'static str {
+pub(crate) async fn spin(Query(Hang { ms }): Query<Hang>) -> &'static str {
     let started = Instant::now();
     let limit = ms.map(Duration::from_millis);
     while limit.is_none_or(|limit| started.elapsed() < limit) {
@@ -95,7 +81,7 @@ async fn spin(Query(Hang { ms }): Query<Hang>) -> &'static str {
 }
 
 /// A blocking call in a handler: the runtime's thread is gone.
-async fn block(Query(Hang { ms }): Query<Hang>) -> &'static str {
+pub(crate) async fn block(Query(Hang { ms }): Query<Hang>) -> &'static str {
     match ms {
         Some(ms) => thread::sleep(Duration::from_millis(ms)),
         None => loop {
@@ -106,12 +92,12 @@ async fn block(Query(Hang { ms }): Query<Hang>) -> &'static str {
 }
 
 #[derive(Deserialize)]
-struct Leak {
+pub(crate) struct Leak {
     /// How much, MiB.
     mb: usize,
 }
 
-async fn leak(Query(Leak { mb }): Query<Leak>) -> Result<String, StatusCode> {
+pub(crate) async fn leak(Query(Leak { mb }): Query<Leak>) -> Result<String, StatusCode> {
     if mb > LEAK_MB_MAX {
         return Err(StatusCode::BAD_REQUEST);
     }
