@@ -121,6 +121,11 @@ impl Application {
         &self.inner.parts
     }
 
+    /// This process is to end, if nobody has said so yet.
+    pub(crate) fn end(&self) {
+        self.inner.moments.end();
+    }
+
     /// Comes when this process is to end: what goes on must be done within `drain_timeout`.
     pub fn shutdown(&self) -> &Moment {
         &self.inner.moments.shutdown

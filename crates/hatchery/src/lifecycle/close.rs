@@ -13,6 +13,8 @@ impl Hooks {
     /// `before_close` of those whose `did_load` was begun, one after the other: the agent's before
     /// the workers' (in `--single`), the last first. Failures are told and keep nobody.
     pub(crate) async fn close(&self, app: &Application) {
+        // Where a start has failed, nobody else has said it.
+        app.end();
         let limit = self.settings.close_timeout;
         let now = Instant::now();
         let deadline = tokio::time::Instant::from_std(now.checked_add(limit).unwrap_or(now));

@@ -34,6 +34,15 @@ pub(crate) struct Moments {
     pub(crate) pressure: MemoryPressure,
     /// The slot that a spare was given.
     pub(crate) slot: Arc<OnceLock<u32>>,
+    /// Brings the shutdown about from within: when a start has failed.
+    end: watch::Sender<bool>,
+}
+
+impl Moments {
+    /// The process is to end, if nobody has said so yet.
+    pub(crate) fn end(&self) {
+        self.end.send_replace(true);
+    }
 }
 
 /// The side that brings the moments about.
@@ -56,6 +65,7 @@ impl Bells {
             server_did_ready: Moment(server_did_ready_comes),
             pressure: pressure_is,
             slot: Arc::clone(&slot),
+            end: shutdown.clone(),
         };
         (
             Self {
