@@ -75,9 +75,6 @@ impl Life {
             if let Some(routes) = self.app.routes() {
                 routes.dump(run_dir);
             }
-            if let Some(routes) = self.app.routes() {
-                routes.dump(run_dir);
-            }
         }
     }
 

@@ -157,19 +157,21 @@ fn endpoint(
         }
     }
     let own = match build {
-        Some(build) => timing.timed("", "router", || build(app))?,
-        None => Router::new(),
+        Some(build) => Some(timing.timed("", "router", || build(app))?),
+        None => None,
     };
     if is_plain {
-        return Ok(own.into());
+        return Ok(own.unwrap_or_default().into());
     }
-    let own = if app.env() == "local" {
-        with_trace(own, timing)
-    } else {
-        own
-    };
-    let compiled = timing.timed("", "routes", || routes.compile(app, &()))?;
-    let whole = compiled.fallback_service(own);
+    if let Some(own) = own {
+        routes.merge_own(own);
+    }
+    if app.env() == "local" {
+        let timing = timing.clone();
+        let show = move || std::future::ready(trace_page::page(&timing));
+        routes.page(trace_page::PATH, axum::routing::get(show));
+    }
+    let whole = timing.timed("", "routes", || routes.compile(app, &()))?;
     let app = app.clone();
     let next = Next::new(whole);
     let with_context = tower_layer::layer_fn(move |next: Next| {
@@ -182,15 +184,6 @@ fn endpoint(
         .layer(next)
     });
     Ok(Endpoint::Chain(next.wrap(&with_context)))
-}
-
-/// Adds the page that shows the start; a route of the application comes before it.
-fn with_trace(own: Router, timing: &Timing) -> Router {
-    let timing = timing.clone();
-    let show = move || std::future::ready(trace_page::page(&timing));
-    Router::new()
-        .route(trace_page::PATH, axum::routing::get(show))
-        .fallback_service(own)
 }
 
 /// Whether there is nothing but the router of [`App::router`]: it costs what axum costs.

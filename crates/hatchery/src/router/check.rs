@@ -65,11 +65,6 @@ impl<'r> Check<'r> {
         self.names();
     }
 
-    /// Whether axum would take this path beside all others; it is reserved then.
-    pub(super) fn takes(&mut self, path: &str) -> bool {
-        self.matcher.insert(path, ()).is_ok()
-    }
-
     fn problem(&mut self, route: &Route, problem: &str) {
         self.problems.push(format!("{}: {problem}", route.source));
     }

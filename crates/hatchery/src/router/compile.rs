@@ -115,9 +115,12 @@ impl Routes {
     ) -> Result<Compiled, RouteError> {
         let mut check = Check::new(&self, settings.trailing_slash);
         check.run();
-        let page = page && check.takes(page::PATH);
         let (shared, mut problems) = (check.shared, check.problems);
         let table = Arc::new(RouteTable::of(&self));
+        let mut pages = self.pages;
+        if page {
+            pages.push((page::PATH, page::show(Arc::clone(&table))));
+        }
         let mut compiler = Compiler {
             table: &table,
             wrong_method: settings.wrong_method,
@@ -145,8 +148,13 @@ impl Routes {
         if !problems.is_empty() {
             return Err(RouteError { problems });
         }
-        if page {
-            router = router.route(page::PATH, page::show(Arc::clone(&table)));
+        for (path, page) in pages {
+            // An axum router of the application's may have it, too: axum panics.
+            let there = shared.iter().any(|shared| shared.path == path);
+            if !there {
+                let with = AssertUnwindSafe(|| router.clone().route(path, page));
+                router = catch_unwind(with).unwrap_or(router);
+            }
         }
         Ok(Compiled { router, table })
     }

@@ -40,6 +40,7 @@ use axum::Router;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::response::IntoResponse;
+use axum::routing::MethodRouter;
 use http::Method;
 use tower_service::Service;
 
@@ -68,6 +69,8 @@ pub struct Routes {
     prefix: String,
     /// What [`namespace`](Self::namespace) puts before names.
     names: String,
+    /// Pages of Hatchery's own, where nothing of the application's is.
+    pages: Vec<(&'static str, MethodRouter)>,
 }
 
 /// An axum router that was given whole.
@@ -255,6 +258,20 @@ impl Routes {
             router,
             source,
         });
+    }
+
+    /// What the closure of `App::router` makes.
+    pub(crate) fn merge_own(&mut self, router: Router) {
+        self.routers.push(Mounted {
+            path: None,
+            router,
+            source: Source::new("`App::router`", 0),
+        });
+    }
+
+    /// A page of Hatchery's own, unless the application has something there.
+    pub(crate) fn page(&mut self, path: &'static str, page: MethodRouter) {
+        self.pages.push((path, page));
     }
 
     #[track_caller]

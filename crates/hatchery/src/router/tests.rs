@@ -516,6 +516,26 @@ r.rs:10: 200 OK is no redirect: use 301, 302, 303, 307 or 308"
     );
 }
 
+#[tokio::test]
+async fn a_merged_router_brings_its_fallback() {
+    let compiled = built(|routes| {
+        routes.get("/x", hello);
+        routes.merge(Router::new().fallback(async || "nothing here"));
+    });
+    assert_eq!(text(ask(&compiled, Method::GET, "/x").await).await, "hello");
+    let other = ask(&compiled, Method::GET, "/other").await;
+    assert_eq!(text(other).await, "nothing here");
+    let text = problems(|routes| {
+        routes.get("/x", hello).at("r.rs", 1);
+        routes.merge_own(Router::new().route("/x", axum::routing::get(hello)));
+    });
+    assert_eq!(
+        text,
+        "`App::router`: the axum router merged here does not fit: Overlapping method route. \
+         Handler for `GET /x` already exists (/x is at r.rs:1)"
+    );
+}
+
 #[test]
 fn an_axum_router_that_does_not_fit_is_an_error_with_both_places() {
     let line = line!() + 3;
