@@ -28,6 +28,7 @@ fn helper(id: u32) -> String {
 }
 
 #[hatchery::load(kind = "model")]
+#[allow(dead_code, reason = "read where the feature `testing` is on")]
 pub(crate) struct Rates(pub(crate) u32);
 
 impl Load for Rates {
