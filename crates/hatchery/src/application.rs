@@ -9,6 +9,7 @@ use crate::loader::Parts;
 use crate::router::RouteTable;
 use crate::runtime::{Moment, Moments};
 use crate::serve::Limits;
+use crate::state::State;
 use crate::{MemoryPressure, Package};
 
 /// Which process this is.
@@ -56,6 +57,7 @@ struct Inner {
     /// Once the router is made.
     routes: OnceLock<Arc<RouteTable>>,
     parts: Parts,
+    state: State,
 }
 
 impl Application {
@@ -66,6 +68,7 @@ impl Application {
         config: Config,
         moments: Moments,
     ) -> Self {
+        let state = State::new(&env, &config);
         Self {
             inner: Arc::new(Inner {
                 package,
@@ -75,6 +78,7 @@ impl Application {
                 moments,
                 routes: OnceLock::new(),
                 parts: Parts::default(),
+                state,
             }),
         }
     }
@@ -124,6 +128,10 @@ impl Application {
     /// This process is to end, if nobody has said so yet.
     pub(crate) fn end(&self) {
         self.inner.moments.end();
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.inner.state
     }
 
     /// Comes when this process is to end: what goes on must be done within `drain_timeout`.

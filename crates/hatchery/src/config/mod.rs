@@ -18,6 +18,7 @@ mod de;
 mod error;
 mod handed;
 mod layers;
+mod over;
 mod place;
 pub(crate) mod plugin_files;
 pub(crate) mod sections;

@@ -6,6 +6,7 @@ use super::suggest::did_you_mean;
 use super::tree::{Node, join};
 use super::{Config, ConfigError, ConfigErrorCode, ConfigProblem, limits};
 use crate::lifecycle::BootSettings;
+use crate::logging::LoggerSettings;
 use crate::router::RouterSettings;
 
 /// A table that somebody reads.
@@ -23,6 +24,7 @@ pub(crate) const OWN: &[Section] = &[
     Section::unchecked("listen"),
     Section::checked("http", |config, _| limits(config).map(drop)),
     Section::read::<BootSettings>("boot"),
+    Section::read::<LoggerSettings>("logger"),
     Section::unchecked("middleware"),
     Section::read::<RouterSettings>("router"),
     Section::unchecked("routes"),

@@ -34,7 +34,7 @@ impl Hooks {
             let ended = std::future::poll_fn(|cx| poll_caught(wait.as_mut(), cx));
             match tokio::time::timeout_at(deadline, ended).await {
                 Ok(Ok(())) => {}
-                Ok(Err(source)) => super::report(app, &self.failed(index, "before_close", source)),
+                Ok(Err(source)) => super::report(app, self.failed(index, "before_close", source)),
                 Err(_) => late = Some((index, 0)),
             }
         }

@@ -220,7 +220,7 @@ impl Hooks {
     ) {
         let told = Together::new(waits, |index, result| -> Result<(), HookError> {
             if let Err(source) = result {
-                super::report(app, &self.failed(index, kind, source));
+                super::report(app, self.failed(index, kind, source));
             }
             Ok(())
         });

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::{Hooks, Timing};
 use crate::Application;
 use crate::application::Role;
+use crate::complain::complain;
 
 /// A process whose start has succeeded.
 #[derive(Debug)]
@@ -93,7 +94,21 @@ impl Life {
         if let Some(after) = after {
             after.abort();
         }
+        self.finish_background().await;
         self.hooks.close(&self.app).await;
+    }
+
+    /// Waits for background work, as long as the drain may take in all.
+    async fn finish_background(&self) {
+        let passed = self.ending.get().map_or(Duration::ZERO, Instant::elapsed);
+        let left = self.drain_timeout.saturating_sub(passed);
+        let background = self.app.background();
+        if tokio::time::timeout(left, background.idle()).await.is_err() {
+            let running = background.running();
+            complain(format_args!(
+                "the drain's time is over, background tasks cut: {running}"
+            ));
+        }
     }
 
     /// How the files of this process are called. One process of each kind writes them.

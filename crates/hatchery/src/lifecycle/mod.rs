@@ -30,16 +30,16 @@ pub(crate) mod trace_page;
 #[doc(hidden)]
 pub use boot::ErasedBoot;
 pub use boot::{Boot, BootRole};
-pub(crate) use hooks::Hooks;
+pub(crate) use hooks::{HookError, Hooks};
 pub(crate) use life::Life;
 pub(crate) use settings::BootSettings;
 pub(crate) use timing::Timing;
 pub(crate) use together::poll_caught;
 
 use crate::Application;
-use crate::complain::complain;
+use crate::events::ErrorOrigin;
 
 /// What went wrong and does not end the process.
-fn report(_app: &Application, error: &(dyn std::error::Error + 'static)) {
-    complain(format_args!("{}", crate::runtime::explain(error)));
+fn report(app: &Application, error: HookError) {
+    app.report(&error.into(), &ErrorOrigin::Hook, None);
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
 use hatchery_master::settings::Cluster;
-use tower_layer::Layer as _;
 
 use super::custom;
 use super::extend::Extensions;
@@ -17,11 +15,11 @@ use super::unit::{Unit, UnitKind};
 use crate::app::{AgentHook, App, BuildRouter};
 use crate::application::{Identity, Role};
 use crate::config::{Config, sections};
+use crate::context::Entry;
 use crate::lifecycle::{Hooks, Life, Timing, trace_page};
-use crate::middleware::Next;
 use crate::runtime::{Hook, Moments};
 use crate::serve::{Endpoint, Limits};
-use crate::{Application, BoxError, Context, Routes};
+use crate::{Application, BoxError, Routes};
 
 /// What a process begins with.
 #[derive(Debug)]
@@ -79,6 +77,7 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
     sections::check(&config, &declared)?;
     let limits = crate::config::limits(&config)?;
     let drain_timeout = config.section::<Cluster>("cluster")?.drain_timeout;
+    crate::logging::install(config.section("logger")?);
     let env = config.env().to_owned();
     let app = Application::new(package, env, identity, config, moments);
     hooks.config_did_load(&app)?;
@@ -172,18 +171,7 @@ fn endpoint(
         routes.page(trace_page::PATH, axum::routing::get(show));
     }
     let whole = timing.timed("", "routes", || routes.compile(app, &()))?;
-    let app = app.clone();
-    let next = Next::new(whole);
-    let with_context = tower_layer::layer_fn(move |next: Next| {
-        let app = app.clone();
-        axum::middleware::map_request(move |mut request: Request| {
-            let context = Context::new(app.clone(), None);
-            request.extensions_mut().insert(context);
-            std::future::ready(request)
-        })
-        .layer(next)
-    });
-    Ok(Endpoint::Chain(next.wrap(&with_context)))
+    Ok(Entry::router(app.clone(), whole).into())
 }
 
 /// Whether there is nothing but the router of [`App::router`]: it costs what axum costs.

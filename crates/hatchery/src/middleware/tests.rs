@@ -108,9 +108,8 @@ async fn headers(form: Form, name: &str, path: &str) -> (StatusCode, Vec<String>
     let next = wrap(Next::of(|_| Box::pin(async { Response::default() })));
     let mut request = Request::new(axum::body::Body::empty());
     *request.uri_mut() = path.parse().unwrap();
-    request
-        .extensions_mut()
-        .insert(Context::new(app.clone(), None));
+    let context = app.context_for(&request);
+    request.extensions_mut().insert(context);
     let response = next.run(request).await;
     let names = response.headers().keys().map(ToString::to_string);
     (response.status(), names.collect())

@@ -36,8 +36,9 @@ async fn own() -> Response {
 
 async fn answer(handler: Box<dyn NamedHandler>, request: Request) -> (StatusCode, String, String) {
     let app = application(&json!({}));
+    let context = app.context_for(&request);
     let (mut parts, body) = request.into_parts();
-    parts.extensions.insert(Context::new(app, None));
+    parts.extensions.insert(context);
     let body = to_bytes(body, usize::MAX).await.unwrap();
     let response = match Input::new(&parts, body) {
         Ok(input) => handler.call(parts, input).await.into_response(),

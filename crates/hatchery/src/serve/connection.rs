@@ -118,8 +118,9 @@ impl Connection {
                     match (protocol, &self.common.http2) {
                         (Protocol::Http2, Some(builder)) => {
                             self.shared.set_http2();
+                            let service = self.service(&io);
                             let io = TokioIo::new(io);
-                            State::Http2(Box::pin(builder.serve_connection(io, self.service())))
+                            State::Http2(Box::pin(builder.serve_connection(io, service)))
                         }
                         // Without HTTP/2, hyper answers the preface as a bad request.
                         (Protocol::Http1 | Protocol::Http2, _) => self.http1(io),
@@ -131,18 +132,20 @@ impl Connection {
     }
 
     fn http1(&self, io: Io) -> State {
-        let io = TokioIo::new(io);
+        let service = self.service(&io);
         State::Http1(
             self.common
                 .http1
-                .serve_connection(io, self.service())
+                .serve_connection(TokioIo::new(io), service)
                 .with_upgrades(),
         )
     }
 
-    fn service(&self) -> Service {
+    fn service(&self, io: &Io) -> Service {
+        let endpoint = self.common.endpoint.clone();
+        let peer = endpoint.wants_peer().then(|| io.peer()).flatten();
         let shared = Arc::clone(&self.shared);
-        Service::new(self.common.endpoint.clone(), self.common.body_limit, shared)
+        Service::new(endpoint, self.common.body_limit, peer, shared)
     }
 
     /// What becomes of a connection that hyper is done with. The socket is not shut down yet.

@@ -1,6 +1,7 @@
-//! What answers requests: a plain router, or a chain of middleware before one.
+//! What answers requests: a plain router, or an application's way in.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,23 +11,29 @@ use axum::response::Response;
 use axum::routing::future::RouteFuture;
 use tower_service::Service as _;
 
-use crate::middleware::{Answering, Next};
+use crate::context::{Entering, Entry};
 
 /// What answers requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) enum Endpoint {
     /// A router and nothing before it: what it costs is what axum costs.
     Plain(Router),
-    /// The application's chain.
-    Chain(Next),
+    /// The application, with contexts and middleware.
+    Whole(Entry),
 }
 
 impl Endpoint {
-    pub(crate) fn call(&mut self, request: Request) -> Running {
+    /// Answers one request. `peer` is the other end of its connection, if that has an address.
+    pub(crate) fn call(&mut self, request: Request, peer: Option<SocketAddr>) -> Running {
         match self {
             Self::Plain(router) => Running::Plain(router.call(request)),
-            Self::Chain(next) => Running::Chain(next.call(request)),
+            Self::Whole(entry) => Running::Whole(entry.call(request, peer)),
         }
+    }
+
+    /// Whether anybody can ask for the other end of a connection.
+    pub(super) fn wants_peer(&self) -> bool {
+        matches!(self, Self::Whole(_))
     }
 }
 
@@ -36,14 +43,16 @@ impl From<Router> for Endpoint {
     }
 }
 
+impl From<Entry> for Endpoint {
+    fn from(entry: Entry) -> Self {
+        Self::Whole(entry)
+    }
+}
+
 /// The future of a response.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is never moved between the two"
-)]
 pub(crate) enum Running {
     Plain(RouteFuture<Infallible>),
-    Chain(Answering),
+    Whole(Entering),
 }
 
 impl Future for Running {
@@ -52,7 +61,7 @@ impl Future for Running {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         match self.get_mut() {
             Self::Plain(future) => Pin::new(future).poll(cx).map(|Ok(response)| response),
-            Self::Chain(future) => Pin::new(future).poll(cx).map(|Ok(response)| response),
+            Self::Whole(future) => Pin::new(future).poll(cx),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The socket as hyper sees it.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -30,6 +31,11 @@ impl Io {
             ahead,
             open,
         }
+    }
+
+    /// The other end's address. Unix sockets have none, and a connection that has ended.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer()
     }
 
     /// Puts bytes before what is still to be read.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hatchery_master::settings::units;
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 /// Most serving threads in a worker.
@@ -38,6 +39,19 @@ pub(crate) struct Limits {
     /// Longest request body that extractors read; a longer one is answered 413.
     #[serde(with = "units::size")]
     pub(crate) body_limit: u64,
+    /// Whether a proxy in front says who asks: then the headers below are believed.
+    pub(crate) proxy: bool,
+    /// How many addresses of such a header count, from its end; 0 is all. Set it to the number of
+    /// proxies, because the rest is what the client wrote.
+    pub(crate) max_ips_count: usize,
+    /// Headers with the client's address and those of proxies; the first that is there counts.
+    pub(crate) ip_headers: Vec<String>,
+    /// Headers with the host that the client has asked.
+    pub(crate) host_headers: Vec<String>,
+    /// Headers with the protocol that the client has used.
+    pub(crate) protocol_headers: Vec<String>,
+    /// Whether each response says its request's id in `X-Request-Id`, also when nobody used it.
+    pub(crate) request_id_header: bool,
 }
 
 impl Default for Limits {
@@ -51,6 +65,12 @@ impl Default for Limits {
             max_header_bytes: 64 * 1024,
             max_headers: 100,
             body_limit: 2 * 1024 * 1024,
+            proxy: false,
+            max_ips_count: 0,
+            ip_headers: vec!["x-forwarded-for".into(), "x-real-ip".into()],
+            host_headers: Vec::new(),
+            protocol_headers: vec!["x-forwarded-proto".into()],
+            request_id_header: false,
         }
     }
 }
@@ -99,6 +119,16 @@ impl Limits {
             "body_limit",
             "is more than this machine can address".into(),
         );
+        for (key, names) in [
+            ("ip_headers", &self.ip_headers),
+            ("host_headers", &self.host_headers),
+            ("protocol_headers", &self.protocol_headers),
+        ] {
+            for name in names {
+                let is_name = HeaderName::from_bytes(name.as_bytes()).is_ok();
+                check(is_name, key, format!("`{name}` is no name of a header"));
+            }
+        }
         if complaints.is_empty() {
             Ok(())
         } else {

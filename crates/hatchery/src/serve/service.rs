@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(super) struct Service {
     /// In a cell because the router's `call` wants `&mut`, though it changes nothing.
     endpoint: RefCell<Endpoint>,
     body_limit: Option<DefaultBodyLimit>,
+    /// The other end, where it has an address and somebody can ask for it.
+    peer: Option<SocketAddr>,
     shared: Arc<Shared>,
 }
 
@@ -42,11 +45,13 @@ impl Service {
     pub(super) fn new(
         endpoint: Endpoint,
         body_limit: Option<DefaultBodyLimit>,
+        peer: Option<SocketAddr>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
             endpoint: RefCell::new(endpoint),
             body_limit,
+            peer,
             shared,
         }
     }
@@ -85,7 +90,7 @@ impl hyper::service::Service<Request<Incoming>> for Service {
             limit.apply(&mut request);
         }
         // Handlers run in the future, but layers and plain services may do work in `call`.
-        let call = AssertUnwindSafe(|| self.endpoint.borrow_mut().call(request));
+        let call = AssertUnwindSafe(|| self.endpoint.borrow_mut().call(request, self.peer));
         let running = in_flight.run();
         let route = catch_unwind(call).map_or(Route::Panicked, Route::Runs);
         drop(running);

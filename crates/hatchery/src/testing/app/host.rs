@@ -150,7 +150,7 @@ async fn boot(
 fn answer(mut endpoint: Endpoint, limit: Option<DefaultBodyLimit>, ask: Ask) {
     let Ask {
         request,
-        peer: _,
+        peer,
         tell,
     } = ask;
     let mut request = request.map(Body::from);
@@ -159,7 +159,7 @@ fn answer(mut endpoint: Endpoint, limit: Option<DefaultBodyLimit>, ask: Ask) {
     }
     tokio::task::spawn_local(async move {
         let answer = async {
-            let (head, body) = endpoint.call(request).await.into_parts();
+            let (head, body) = endpoint.call(request, peer).await.into_parts();
             match body.collect().await {
                 Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
                 Err(error) => Err(format!("its body breaks off: {error}")),
