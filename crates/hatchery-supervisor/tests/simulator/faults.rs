@@ -291,7 +291,6 @@ impl Simulation {
         self.next_request += 1;
         let request = RequestId(self.next_request);
         self.mail.push_back(Event::Command { request, command });
-        self.planned.push_back(self.now_ms);
     }
 
     fn fault(&mut self) {

@@ -102,6 +102,8 @@ impl Simulation {
             Event::Checked { .. } => self.checking = false,
             Event::Command { request, command } => {
                 self.open_requests.insert(*request);
+                // Only now: the master may have slept since it was asked.
+                self.planned.push_back(self.now_ms);
                 if matches!(command, Command::Scale { .. } | Command::ScaleBy { .. }) {
                     self.scaling.insert(*request);
                 }
