@@ -80,7 +80,7 @@ impl Supervisor {
     /// Whether some slot's worker went first and nobody has taken its place, nor failed to.
     pub(crate) fn is_refilling(&self) -> bool {
         self.wanted_slots()
-            .any(|(_, state)| state.waits_for.is_some())
+            .any(|(_, state)| state.waits_for.is_some() && state.current.is_none())
     }
 
     fn tell_no_room(&mut self) {

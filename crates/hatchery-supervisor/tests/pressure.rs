@@ -309,3 +309,27 @@ fn a_scale_waits_until_a_slot_that_was_stopped_first_is_served_again() {
     pool.crash(InstanceId(4));
     assert_eq!(pool.answers(scale), [Ok("1 worker".to_owned())]);
 }
+
+/// Found by the simulator: its predecessor, a suspect, comes back before a successor is started.
+#[test]
+fn a_scale_does_not_wait_for_a_slot_that_a_recovered_suspect_serves() {
+    let mut pool = measured(Policy {
+        hang_timeout: Duration::from_mins(5),
+        ..quiet(2)
+    });
+    let (suspect, stand_in) = (InstanceId(2), InstanceId(4));
+    pool.silent.insert(suspect);
+    pool.run(Duration::from_secs(2));
+    pool.ready(stand_in);
+    pool.run(Duration::from_secs(61));
+    pool.memory(stand_in, 300 * MIB);
+    pool.take();
+    read(&mut pool, group(950));
+    assert_eq!(drained(&pool.take()), [stand_in]);
+    pool.silent.clear();
+    pool.run(Duration::from_secs(1));
+    assert_eq!(pool.current(0), suspect);
+    pool.exit(stand_in, ExitStatus::Code(0));
+    let scale = pool.ask(Command::Scale { workers: 1 });
+    assert_eq!(pool.answers(scale), [Ok("1 worker".to_owned())]);
+}
