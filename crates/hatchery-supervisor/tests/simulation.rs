@@ -12,12 +12,14 @@ const HOURS_EACH: u64 = 80;
 const _: () = assert!(SEEDS * HOURS_EACH >= 10_000);
 
 /// Random seeds that once found something, and the hours that it took them.
-const FOUND: [(u64, u64); 7] = [
+const FOUND: [(u64, u64); 9] = [
     (374_114_368, 119),
     (550_094_307, 130),
     (919_819_009, 44),
     (1_591_461_097, 103),
     (1_874_032_687, 171),
+    (1_936_144_263, 185),
+    (2_053_099_154, 33),
     (4_090_775_173, 194),
     (4_248_617_657, 145),
 ];

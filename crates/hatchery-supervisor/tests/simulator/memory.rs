@@ -146,9 +146,11 @@ impl Simulation {
         }
         let served = |slot: u32| {
             let ready = |process: &super::Process| {
+                // A scale that came later in the same moment has its drain yet to come.
+                let removed_next = process.seen.removed;
                 process.slot() == Some(slot)
                     && process.serves()
-                    && process.seen.state == Some(State::Ready)
+                    && (removed_next || process.seen.state == Some(State::Ready))
             };
             self.processes.values().any(ready)
         };
