@@ -139,9 +139,12 @@ impl Found {
             if entry.path == owner || !is_module || names(&text, &entry) {
                 continue;
             }
-            let file = owner.file_name().unwrap_or_default().display();
+            let owned_by = match owner.file_name().unwrap_or_default().display().to_string() {
+                name if name == "mod.rs" => format!("its {name}"),
+                name => format!("{name} beside it"),
+            };
             let what = format!(
-                "is not part of the application: the directory belongs to {file} beside it, which must name it: `pub mod {};`",
+                "is not part of the application: the directory belongs to {owned_by}, which must name it: `pub mod {};`",
                 module_name(&entry.stem),
             );
             self.problem(&entry.path, what);

@@ -16,6 +16,8 @@
 //!   what is in the directory itself, as everywhere in Rust, and one that it forgets is an error.
 
 mod found;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::path::{Path, PathBuf};

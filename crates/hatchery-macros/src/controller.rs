@@ -116,6 +116,19 @@ fn routes_of(method: &mut ImplItemFn, owner: &Ident) -> syn::Result<Vec<TokenStr
     Ok(added)
 }
 
+/// An `impl` whose methods have lost the attributes of their routes.
+pub(crate) fn without_routes(item: TokenStream) -> TokenStream {
+    let Ok(mut block) = syn::parse2::<ItemImpl>(item.clone()) else {
+        return item;
+    };
+    for item in &mut block.items {
+        if let ImplItem::Fn(method) = item {
+            method.attrs.retain(|attribute| verb(attribute).is_none());
+        }
+    }
+    quote!(#block)
+}
+
 /// `get` of `#[get(…)]` and `#[hatchery::get(…)]`.
 fn verb(attribute: &Attribute) -> Option<&'static str> {
     let segments: Vec<_> = attribute.path().segments.iter().collect();

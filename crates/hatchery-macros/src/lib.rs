@@ -23,7 +23,17 @@ fn attribute<A: Parse, I: Parse>(
     item: TokenStream,
     expand: impl FnOnce(&A, &I) -> syn::Result<proc_macro2::TokenStream>,
 ) -> TokenStream {
-    let untouched = proc_macro2::TokenStream::from(item.clone());
+    let untouched = item.clone().into();
+    attribute_or(&untouched, arguments, item, expand)
+}
+
+/// The same, with what is left of the item when there is an error.
+fn attribute_or<A: Parse, I: Parse>(
+    untouched: &proc_macro2::TokenStream,
+    arguments: TokenStream,
+    item: TokenStream,
+    expand: impl FnOnce(&A, &I) -> syn::Result<proc_macro2::TokenStream>,
+) -> TokenStream {
     let expanded =
         syn::parse(arguments).and_then(|arguments| expand(&arguments, &syn::parse(item)?));
     expanded
@@ -70,7 +80,9 @@ verbs! {
 /// Methods of a type as handlers.
 #[proc_macro_attribute]
 pub fn controller(arguments: TokenStream, item: TokenStream) -> TokenStream {
-    attribute(arguments, item, controller::expand)
+    // Its methods' attributes are this one's to read: they would make errors of their own.
+    let untouched = controller::without_routes(item.clone().into());
+    attribute_or(&untouched, arguments, item, controller::expand)
 }
 
 /// A function that adds routes.

@@ -8,6 +8,11 @@ use super::Context;
 /// A piece of business logic, made at most once for a request: `ctx.service::<Posts>()`.
 ///
 /// `#[service]` on a struct with a field `ctx: Context` writes this.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a service",
+    label = "this is to be made for each request",
+    note = "write `#[hatchery::service]` on its struct, or `impl hatchery::Service for {Self}`"
+)]
 pub trait Service: Send + Sync + 'static {
     /// Makes it for the request of `ctx`, which it may keep.
     fn new(ctx: &Context) -> Self;

@@ -45,6 +45,11 @@ pub enum BootRole {
 /// hatchery::App::new(hatchery::package!()).boot(BootRole::Application, Greeting)
 /// # }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no lifecycle hooks",
+    label = "this needs an `impl hatchery::Boot`",
+    note = "`impl hatchery::Boot for {Self} {{}}` has all hooks, and each of them does nothing"
+)]
 #[expect(unused_variables, reason = "the names are documentation")]
 pub trait Boot: Send + Sync + 'static {
     /// Configuration from elsewhere: a table that is laid over the files, below variables and

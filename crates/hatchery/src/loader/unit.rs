@@ -13,12 +13,20 @@ use crate::lifecycle::{Boot, BootRole, ErasedBoot};
 ///
 /// Name it in code, with [`App::plugin`](crate::App::plugin): a crate that is only in `Cargo.toml`
 /// is not linked.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a plugin",
+    note = "a plugin is a type with `impl hatchery::Plugin`, whose `unit` says what it brings"
+)]
 pub trait Plugin {
     /// What it brings. Begin with [`Unit::plugin`].
     fn unit(self) -> Unit;
 }
 
 /// A framework: a crate that applications build on.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a framework",
+    note = "a framework is a type with `impl hatchery::Framework`, whose `unit` says what it brings"
+)]
 pub trait Framework {
     /// What it brings. Begin with [`Unit::framework`].
     fn unit(self) -> Unit;
