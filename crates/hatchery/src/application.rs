@@ -41,6 +41,19 @@ pub struct Identity {
     pub workers: u32,
 }
 
+impl Identity {
+    /// How the files are called that this process leaves in the run directory. One process of each
+    /// kind writes them.
+    pub(crate) fn file(&self) -> Option<&'static str> {
+        match self.role {
+            Role::Agent => Some("agent"),
+            Role::Single => Some("application"),
+            Role::Worker => (self.slot == Some(0)).then_some("application"),
+            Role::Check => None,
+        }
+    }
+}
+
 /// The running application: its name, environment and configuration. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Application {

@@ -41,6 +41,7 @@ pub(crate) enum Verb {
     Events,
     List,
     Routes,
+    Config,
     /// Of one verb, or of everything.
     Help(Option<VerbId>),
     Version,
@@ -347,6 +348,7 @@ fn verb(row: &VerbRow, operand: Option<&str>) -> Result<Verb, UsageError> {
         VerbId::Events => Verb::Events,
         VerbId::List => Verb::List,
         VerbId::Routes => Verb::Routes,
+        VerbId::Config => Verb::Config,
         VerbId::Help => Verb::Help(operand.map(find_verb).transpose()?.map(|row| row.id)),
         VerbId::Version => Verb::Version,
     })

@@ -1,6 +1,7 @@
 //! The command line of every application's executable.
 
 pub(crate) mod args;
+mod config;
 mod daemon;
 mod history;
 mod places;
@@ -74,6 +75,7 @@ fn act(app: App, invocation: &Invocation) -> anyhow::Result<ExitCode> {
         Verb::Events => history::events(package, invocation)?,
         Verb::List => verbs::list(invocation)?,
         Verb::Routes => routes::routes(app, invocation)?,
+        Verb::Config => config::config(&app, invocation)?,
         Verb::Help(topic) => say(&args::help(package.name, topic)),
         Verb::Version => say(&args::version(package.name, package.version)),
     }

@@ -15,9 +15,11 @@
 
 mod change;
 mod de;
+pub(crate) mod dump;
 mod error;
 mod handed;
 mod layers;
+mod mask;
 mod over;
 mod place;
 pub(crate) mod plugin_files;
@@ -171,5 +173,7 @@ pub(crate) fn limits(config: &Config) -> Result<Limits, ConfigError> {
     Ok(limits)
 }
 
+#[cfg(test)]
+mod semantics;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
+use super::dump::DumpSettings;
 use super::suggest::did_you_mean;
 use super::tree::{Node, join};
 use super::{Config, ConfigError, ConfigErrorCode, ConfigProblem, limits};
@@ -29,6 +30,7 @@ pub(crate) const OWN: &[Section] = &[
     Section::read::<RouterSettings>("router"),
     Section::unchecked("routes"),
     Section::unchecked("custom_loader"),
+    Section::read::<DumpSettings>("dump"),
 ];
 
 impl Section {

@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 
 use super::{Hooks, Timing};
 use crate::Application;
-use crate::application::Role;
 use crate::complain::complain;
+use crate::config::dump;
 
 /// A process whose start has succeeded.
 #[derive(Debug)]
@@ -71,8 +71,9 @@ impl Life {
     pub(crate) async fn did_ready(&self) {
         self.hooks.did_ready(&self.app).await;
         self.timing.complain_of_slow_steps(self.hooks.slow_step());
-        if let (Some(run_dir), Some(name)) = (&self.run_dir, self.file()) {
+        if let (Some(run_dir), Some(name)) = (&self.run_dir, self.app.identity().file()) {
             self.timing.write(run_dir, name);
+            dump::write(run_dir, name, self.app.config());
             if let Some(routes) = self.app.routes() {
                 routes.dump(run_dir);
             }
@@ -108,17 +109,6 @@ impl Life {
             complain(format_args!(
                 "the drain's time is over, background tasks cut: {running}"
             ));
-        }
-    }
-
-    /// How the files of this process are called. One process of each kind writes them.
-    fn file(&self) -> Option<&'static str> {
-        let identity = self.app.identity();
-        match identity.role {
-            Role::Agent => Some("agent"),
-            Role::Single => Some("application"),
-            Role::Worker => (identity.slot == Some(0)).then_some("application"),
-            Role::Check => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::registry::{Item, Registration};
 use super::unit::{Unit, UnitKind};
 use crate::app::{AgentHook, App, BuildRouter};
 use crate::application::{Identity, Role};
-use crate::config::{Config, sections};
+use crate::config::{Config, dump, sections};
 use crate::context::Entry;
 use crate::lifecycle::{Hooks, Life, Timing, trace_page};
 use crate::runtime::{Hook, Moments};
@@ -76,6 +76,10 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
     hooks.config_will_load(&mut config)?;
     sections::check(&config, &declared)?;
     let limits = crate::config::limits(&config)?;
+    if let (Some(run_dir), Some(name)) = (&run_dir, identity.file()) {
+        // Again when it is ready: a start that fails needs it, too.
+        dump::write(run_dir, name, &config);
+    }
     let drain_timeout = config.section::<Cluster>("cluster")?.drain_timeout;
     crate::logging::install(config.section("logger")?);
     let env = config.env().to_owned();

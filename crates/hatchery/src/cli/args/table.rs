@@ -14,6 +14,7 @@ pub(crate) enum VerbId {
     Events,
     List,
     Routes,
+    Config,
     Help,
     Version,
 }
@@ -142,6 +143,12 @@ pub(super) static VERBS: &[VerbRow] = &[
     ),
     verb(VerbId::List, "list", None, "List your running applications"),
     verb(
+        VerbId::Config,
+        "config",
+        None,
+        "Show each value of the configuration and where it is set",
+    ),
+    verb(
         VerbId::Routes,
         "routes",
         None,
@@ -157,23 +164,23 @@ pub(super) static VERBS: &[VerbRow] = &[
 ];
 
 use VerbId::{
-    Events, Exits, Help, List, Reload, Restart, Routes, Scale, Start, Status, Stop, Upgrade,
-    Version,
+    Config, Events, Exits, Help, List, Reload, Restart, Routes, Scale, Start, Status, Stop,
+    Upgrade, Version,
 };
 
 const START: &[VerbId] = &[Start];
 /// Verbs that read the configuration.
-const CONFIGURED: &[VerbId] = &[Start, Routes];
+const CONFIGURED: &[VerbId] = &[Start, Routes, Config];
 /// Verbs that talk to one running application.
 const RUNNING: &[VerbId] = &[Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events];
 /// Verbs that come to an end when what they ask for is true.
 const WAITING: &[VerbId] = &[Start, Stop, Restart, Reload, Upgrade, Scale];
 const PLACED: &[VerbId] = &[
-    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events, Routes,
+    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events, Routes, Config,
 ];
 const ALL: &[VerbId] = &[
-    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events, List, Routes, Help,
-    Version,
+    Start, Stop, Restart, Reload, Upgrade, Scale, Status, Exits, Events, List, Routes, Config,
+    Help, Version,
 ];
 
 /// A flag without a value; the methods below add the rest.
@@ -257,7 +264,7 @@ pub(super) static FLAGS: &[Flag] = &[
     flag(
         FlagId::Scope,
         "scope",
-        START,
+        CONFIGURED,
         "A second dimension: config/config.NAME.toml, config.NAME_ENV.toml",
     )
     .value("NAME"),
@@ -304,7 +311,7 @@ pub(super) static FLAGS: &[Flag] = &[
     flag(
         FlagId::Json,
         "json",
-        &[Status, Exits, Events, List, Routes],
+        &[Status, Exits, Events, List, Routes, Config],
         "As JSON",
     ),
     flag(
