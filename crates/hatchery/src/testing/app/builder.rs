@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde_json::Value;
 use toml::Table;
@@ -9,7 +10,7 @@ use toml::Table;
 use super::TestApp;
 use super::host::Host;
 use crate::config::{Override, Sources};
-use crate::{App, Application};
+use crate::{App, Application, Context, Service};
 
 /// What problems of the configuration show as the place of what a test has set.
 const PLACE: &str = "TestApp::config";
@@ -73,6 +74,24 @@ impl TestAppBuilder {
             flag: PLACE.to_owned(),
         });
         self
+    }
+
+    /// Lets `ctx.service::<S>()` give what `make` makes. From the first `did_load` on.
+    pub fn mock_service<S: Service>(
+        self,
+        make: impl Fn(&Context) -> S + Send + Sync + 'static,
+    ) -> Self {
+        self.before_did_load(|app| app.mock_service(make))
+    }
+
+    /// Who asks, in all requests that do not say it themselves.
+    pub fn mock_user<U: Send + Sync + 'static>(self, user: U) -> Self {
+        self.before_did_load(|app| app.mock_user(user))
+    }
+
+    /// Lets `app.clock()` stand still at `now`, until it is advanced. From the first `did_load` on.
+    pub fn mock_clock(self, now: SystemTime) -> Self {
+        self.before_did_load(move |app| app.clock().mock(now))
     }
 
     /// Does something with the application that is loaded, before the first `did_load`: give it

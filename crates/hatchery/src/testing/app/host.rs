@@ -110,6 +110,8 @@ fn live(app: App, sources: Sources, mocks: Vec<Mock>, tell: oneshot::Sender<Read
         if let Some(agent) = agent {
             within(SOON, "the agent's hook", agent).await;
         }
+        let app = started.life.app().clone();
+        within(SOON, "background work", app.background_tasks_finished()).await;
         started.life.close().await;
         let _ = done.send(());
     });

@@ -8,19 +8,23 @@ mod response;
 mod tests;
 
 use std::ops::Deref;
+use std::time::SystemTime;
+
+use http::Request;
 
 pub use builder::{StartError, TestAppBuilder};
 pub use request::{HttpRequest, TestRequest};
 pub use response::TestResponse;
 
 use self::host::Host;
-use crate::{App, Application};
+use crate::{App, Application, Context, Service};
 
 /// An application that runs in the process of its test, through the boot sequence of a worker and
 /// an agent in one (as with `--single`), and answers requests without sockets.
 ///
 /// It has a thread of its own, with the runtime that its hooks, handlers and background work run
-/// in; the test may be of any runtime. It is an [`Application`] to look at.
+/// in; the test may be of any runtime. It is an [`Application`] to look at: `app.clock()`,
+/// `app.anonymous_context()`, `app.background_tasks_finished()`.
 ///
 /// Dropped, it is gone; [`close`](Self::close) runs its `before_close`, too.
 ///
@@ -60,6 +64,36 @@ impl TestApp {
     /// everything that one from outside does: context, middleware, router.
     pub fn http_request(&self) -> HttpRequest {
         HttpRequest::new(self.host.door())
+    }
+
+    /// From here on, `ctx.service::<S>()` gives what `make` makes.
+    pub fn mock_service<S: Service>(&self, make: impl Fn(&Context) -> S + Send + Sync + 'static) {
+        self.app.mock_service(make);
+    }
+
+    /// From here on, this is who asks, in all requests that do not say it themselves.
+    pub fn mock_user<U: Send + Sync + 'static>(&self, user: U) {
+        self.app.mock_user(user);
+    }
+
+    /// From here on, `app.clock()` stands still at `now`, until it is advanced.
+    pub fn mock_clock(&self, now: SystemTime) {
+        self.app.clock().mock(now);
+    }
+
+    /// Services, users and the clock are real again.
+    pub fn restore_mocks(&self) {
+        self.app.restore_mocks();
+    }
+
+    /// A context that belongs to no request, as a service or a handler wants one.
+    pub fn mock_context(&self) -> Context {
+        self.app.anonymous_context()
+    }
+
+    /// The context that this request would have.
+    pub fn mock_context_of<B>(&self, request: &Request<B>) -> Context {
+        self.app.context_for(request)
     }
 
     /// Ends it as a stop does: [`Application::shutdown`] comes, background work and the agent end,

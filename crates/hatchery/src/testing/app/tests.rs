@@ -1,17 +1,19 @@
 //! Applications in process.
 
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use axum::extract::Query;
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::TestApp;
-use crate::{App, Application, Boot, BootRole, BoxError};
+use crate::{App, Application, Boot, BootRole, BoxError, Context, Service};
 
 fn package() -> crate::Package {
     crate::package!()
@@ -235,5 +237,92 @@ fn a_start_that_fails_says_why() {
             error.contains("did_load") && error.contains("no database"),
             "{error}"
         );
+    });
+}
+
+struct Weather {
+    text: &'static str,
+}
+
+impl Service for Weather {
+    fn new(_: &Context) -> Self {
+        Self {
+            text: "asks a satellite",
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+struct User(&'static str);
+
+#[test]
+fn what_is_mocked_is_what_requests_see() {
+    run(async {
+        let app = || {
+            serves(|app| {
+                let clock = app.clock().clone();
+                Router::new().route(
+                    "/",
+                    get(async move |ctx: Context| {
+                        let now = clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+                        Json(json!({
+                            "weather": ctx.service::<Weather>().text,
+                            "user": ctx.user::<User>().map(|user| user.0),
+                            "now": now.as_secs(),
+                        }))
+                    }),
+                )
+            })
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400);
+        let mocked = TestApp::new(app())
+            .mock_service(|_| Weather { text: "sunny" })
+            .mock_user(User("ann"))
+            .mock_clock(now)
+            .start()
+            .await
+            .unwrap();
+        let seen = || async { mocked.http_request().get("/").send().await.json::<Value>() };
+        let expected = json!({ "weather": "sunny", "user": "ann", "now": 86_400 });
+        assert_eq!(seen().await, expected);
+        assert_eq!(mocked.mock_context().service::<Weather>().text, "sunny");
+        mocked.clock().advance(Duration::from_secs(5));
+        assert_eq!(seen().await["now"], 86_405);
+        mocked.mock_service(|_| Weather { text: "rainy" });
+        assert_eq!(seen().await["weather"], "rainy");
+        mocked.restore_mocks();
+        let real = seen().await;
+        assert_eq!(
+            (&real["weather"], &real["user"]),
+            (&json!("asks a satellite"), &Value::Null)
+        );
+    });
+}
+
+#[test]
+fn background_work_can_be_waited_for_and_is_waited_for_at_the_end() {
+    run(async {
+        let done = Arc::new(AtomicBool::new(false));
+        let work = Arc::clone(&done);
+        let app = serves(move |_| {
+            Router::new().route(
+                "/",
+                post(async move |ctx: Context| {
+                    ctx.run_in_background("noting", async move {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                        work.store(true, Ordering::Relaxed);
+                        Ok(())
+                    });
+                    "accepted"
+                }),
+            )
+        });
+        let app = TestApp::new(app).start().await.unwrap();
+        app.http_request().post("/").send().await.expect_status(200);
+        app.background_tasks_finished().await;
+        assert!(done.swap(false, Ordering::Relaxed));
+        app.http_request().post("/").send().await.expect_status(200);
+        app.close().await;
+        assert!(done.load(Ordering::Relaxed));
     });
 }
