@@ -147,3 +147,6 @@ impl Drop for Task {
         running.send_modify(|count| *count -= 1);
     }
 }
+
+#[cfg(test)]
+mod tests;

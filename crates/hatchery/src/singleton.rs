@@ -215,3 +215,6 @@ impl fmt::Debug for Singletons {
         f.write_str("Singletons")
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -361,3 +361,37 @@ async fn listeners_hear_of_requests_responses_and_errors() {
     ];
     assert_eq!(*heard.lock().unwrap(), expected);
 }
+
+/// What a context costs: `cargo test --release -p hatchery --lib -- --ignored --nocapture a_context_costs`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn a_context_costs() {
+    use std::time::Instant;
+    use tower_service::Service as _;
+
+    let app = app_in("prod", &json!({}));
+    let router = Router::new().route("/", get(async || "hello"));
+    let rounds = 400_000;
+    for _ in 0..3 {
+        let mut plain = router.clone();
+        let began = Instant::now();
+        for _ in 0..rounds {
+            let _ = plain.call(wrk()).await;
+        }
+        let without = began.elapsed() / rounds;
+        let mut entry = Entry::router(app.clone(), router.clone());
+        let began = Instant::now();
+        for _ in 0..rounds {
+            entry.call(wrk(), None).await;
+        }
+        let with = began.elapsed() / rounds;
+        println!("router alone {without:?}, with a context {with:?}");
+    }
+}
+
+fn wrk() -> Request<Body> {
+    let mut request = request("/");
+    let host = HeaderValue::from_static("127.0.0.1:7001");
+    request.headers_mut().insert("host", host);
+    request
+}
