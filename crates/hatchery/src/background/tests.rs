@@ -12,11 +12,11 @@ use crate::context::tests::app_in;
 async fn semantic_44_a_failure_in_the_background_is_an_event_and_harms_nobody() {
     let app = app_in("unittest", &json!({}));
     let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = Arc::clone(&heard);
+    let ears = Arc::clone(&heard);
     app.on_error(move |event| {
         let path = event.context().unwrap().path().to_owned();
         let line = format!("{path} {:?} {}", event.origin(), event.error());
-        hears.lock().unwrap().push(line);
+        ears.lock().unwrap().push(line);
     });
     let ctx = app.anonymous_context();
     ctx.run_in_background("fails", async { Err("no mail server".into()) });
