@@ -1,6 +1,6 @@
 //! What an application is made of: load units, what they register, and the order of both.
 //!
-//! - [`unit`]: plugins, frameworks and the application: what each brings.
+//! - `unit`: plugins, frameworks and the application: what each brings.
 //! - [`registry`]: what annotated items tell of themselves.
 //! - [`custom`]: directories of an application's own kinds.
 //! - [`extend`]: methods that units add to `Context` and `Application`.

@@ -1,6 +1,7 @@
 //! Routes as they are served, and all that can be wrong with them.
 
-use std::collections::BTreeMap;
+mod problems;
+mod urls;
 
 use axum::Router;
 use axum::body::Body;
@@ -13,10 +14,8 @@ use tower_service::Service as _;
 
 use super::compile::{Compiled, TrailingSlash, WrongMethod};
 use super::*;
-use crate::config::{Config, Sources};
+use crate::BoxError;
 use crate::middleware::Next;
-use crate::runtime::Bells;
-use crate::{Application, BoxError, Identity, Role};
 
 /// Knows `admin`, `off` (which is switched off) and `broken`.
 struct Known;
@@ -368,154 +367,6 @@ async fn axum_routers_are_merged_and_nested() {
     assert_eq!(ask(&compiled, Method::GET, "/below/z").await.status(), 404);
 }
 
-#[test]
-fn semantic_43_urls_are_encoded_leftovers_are_the_query_lists_are_repeated() {
-    let compiled = built(|routes| {
-        routes.get("/posts/{id}/{slug}", hello).name("post");
-        routes.get("/files/{*path}", hello).name("file");
-        routes.get("/posts", hello).name("posts");
-    });
-    let table = &compiled.table;
-    let url = table.url_for(
-        "post",
-        json!({"id": 7, "slug": "ä/b c", "page": 2, "none": null}),
-    );
-    assert_eq!(url.unwrap(), "/posts/7/%C3%A4%2Fb%20c?page=2");
-    let url = table.url_for("file", [("path", "a b/c&d")]).unwrap();
-    assert_eq!(url, "/files/a%20b/c%26d");
-    let url = table
-        .url_for("posts", json!({"tag": ["a", "b&"], "x y": true}))
-        .unwrap();
-    assert_eq!(url, "/posts?tag=a&tag=b%26&x%20y=true");
-    let map = BTreeMap::from([("q", "x")]);
-    assert_eq!(table.url_for("posts", &map).unwrap(), "/posts?q=x");
-    assert_eq!(table.url_for("posts", ()).unwrap(), "/posts");
-}
-
-#[tokio::test]
-async fn semantic_43_a_request_makes_urls_and_templates_get_an_empty_one() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = Config::load(&Sources::new(dir.path())).unwrap();
-    let identity = Identity {
-        role: Role::Single,
-        slot: Some(0),
-        instance: 0,
-        generation: 0,
-        workers: 1,
-    };
-    let (_bells, moments) = Bells::new();
-    let app = Application::new(crate::package!(), "prod".into(), identity, config, moments);
-    assert_eq!(
-        app.url_for("post", ()).unwrap_err().to_string(),
-        "no route is called `post`"
-    );
-    let added = routes(|routes| {
-        routes.get("/posts/{id}", id).name("post");
-    });
-    let router = added.compile(&app, &Known).unwrap();
-    assert_eq!(app.url_for("post", [("id", 3)]).unwrap(), "/posts/3");
-    assert_eq!(app.url_or_empty("post", [("id", 3)]), "/posts/3");
-    assert_eq!(app.url_or_empty("pots", [("id", 3)]), "");
-    let page = ask_router(&router, Method::GET, "/__routes__").await;
-    assert_eq!(page.status(), StatusCode::NOT_FOUND);
-}
-
-#[test]
-fn semantic_43_an_unknown_route_is_an_error_with_a_suggestion() {
-    let mut routes = Routes::default();
-    routes
-        .get("/posts/{id}", hello)
-        .name("post")
-        .at("src/app/router.rs", 3);
-    let problem =
-        |name, params: serde_json::Value| routes.url_for(name, params).unwrap_err().to_string();
-    assert_eq!(
-        problem("pots", json!({})),
-        "no route is called `pots`, did you mean `post`?"
-    );
-    assert_eq!(
-        problem("post", json!({"ids": 1})),
-        "the route `post` (/posts/{id}, src/app/router.rs:3) needs the parameter `id`"
-    );
-    assert_eq!(
-        problem("post", json!({"id": ""})),
-        problem("post", json!({}))
-    );
-    assert_eq!(
-        problem("post", json!({"id": {"x": 1}})),
-        "a URL's parameter `id` must be a plain value or a list of them"
-    );
-    assert_eq!(
-        problem("post", json!("id")),
-        "a URL's parameters must be a table, or pairs of names and values"
-    );
-}
-
-#[test]
-fn two_routes_of_one_method_and_path_name_both_places() {
-    let text = problems(|routes| {
-        routes.get("/posts", hello).at("src/app/router.rs", 3);
-        routes
-            .route(&[Method::POST, Method::GET], "/posts", hello)
-            .at("src/app/controller/posts.rs", 8);
-    });
-    assert_eq!(
-        text,
-        "src/app/controller/posts.rs:8: GET /posts has a route already, at src/app/router.rs:3; \
-         remove one of the two"
-    );
-}
-
-#[test]
-fn all_problems_are_told_at_once_each_with_both_places() {
-    let text = problems(|routes| {
-        routes.get("/posts/{id}", hello).name("post").at("r.rs", 1);
-        routes.post("/posts/{slug}", hello).at("r.rs", 2);
-        routes.get("/users/:id", hello).at("r.rs", 3);
-        routes.get("/posts/{id}/", hello).at("r.rs", 4);
-        routes.get("/other", hello).name("post").at("r.rs", 5);
-        routes.get("/third", hello).middleware("admn").at("r.rs", 6);
-        routes
-            .get("/fourth", hello)
-            .middleware("broken")
-            .at("r.rs", 7);
-        routes.redirect("/a", "pots").route().at("r.rs", 8);
-        routes
-            .redirect("/b/{id}", "/c/{slug}")
-            .route()
-            .at("r.rs", 9);
-        routes
-            .redirect("/d", "/")
-            .status(StatusCode::OK)
-            .route()
-            .at("r.rs", 10);
-        routes.all("/e", hello).at("r.rs", 11);
-        routes.all("/e", hello).at("r.rs", 12);
-        let purge = Method::from_bytes(b"PURGE").unwrap();
-        routes.route(&[purge], "/f", hello).at("r.rs", 13);
-        routes.route(&[], "/g", hello).at("r.rs", 14);
-        routes.get("h", hello).at("r.rs", 15);
-    });
-    assert_eq!(
-        text,
-        "\
-r.rs:2: /posts/{slug} is the same path as /posts/{id} at r.rs:1: give its parameters the same names
-r.rs:3: the path `/users/:id` has `:id`: write `{id}`
-r.rs:4: GET /posts/{id}/ is GET /posts/{id} at r.rs:1, because a trailing slash is tolerated; \
-remove one of the two, or set router.trailing_slash = \"strict\"
-r.rs:12: every method of /e has a route already, at r.rs:11; remove one of the two
-r.rs:13: axum does not route the method PURGE: use `all`
-r.rs:14: the route /g has no method
-r.rs:15: the path `h` must begin with `/`: write `/h`
-r.rs:5: the name `post` is that of /posts/{id} at r.rs:1; a name belongs to one path
-r.rs:6: no middleware is called `admn`, did you mean `admin`?
-r.rs:7: middleware `broken`: no such file
-r.rs:8: redirects to `pots`, which is neither a path nor the name of a route, did you mean `post`?
-r.rs:9: redirects to `/c/{slug}`, whose parameter `slug` /b/{id} does not have
-r.rs:10: 200 OK is no redirect: use 301, 302, 303, 307 or 308"
-    );
-}
-
 #[tokio::test]
 async fn a_merged_router_brings_its_fallback() {
     let compiled = built(|routes| {
@@ -533,34 +384,6 @@ async fn a_merged_router_brings_its_fallback() {
         text,
         "`App::router`: the axum router merged here does not fit: Overlapping method route. \
          Handler for `GET /x` already exists (/x is at r.rs:1)"
-    );
-}
-
-#[test]
-fn an_axum_router_that_does_not_fit_is_an_error_with_both_places() {
-    let line = line!() + 3;
-    let text = problems(|routes| {
-        routes.get("/x", hello).at("r.rs", 1);
-        routes.merge(Router::new().route("/x", axum::routing::get(hello)));
-        routes.prefix("/y", |below| {
-            below.get("/", hello).at("r.rs", 2);
-        });
-    });
-    let file = file!();
-    assert_eq!(
-        text,
-        format!(
-            "{file}:{line}: the axum router merged here does not fit: Overlapping method route. \
-             Handler for `GET /x` already exists (/x is at r.rs:1)"
-        )
-    );
-    let text = problems(|routes| {
-        routes.get("/y", hello).at("r.rs", 2);
-        routes.nest("/y", Router::new());
-    });
-    assert!(
-        text.ends_with(": the axum router nested at /y overlaps /y at r.rs:2"),
-        "{text}"
     );
 }
 
