@@ -18,6 +18,7 @@ mod de;
 pub(crate) mod dump;
 mod error;
 mod handed;
+mod items;
 mod layers;
 mod mask;
 mod over;
@@ -37,7 +38,7 @@ pub use error::{ConfigError, ConfigErrorCode, ConfigProblem};
 pub use layers::{Override, Sources, UnitLayers};
 pub use place::Place;
 
-use self::tree::{Node, Value};
+use self::tree::Node;
 use crate::serve::Limits;
 
 /// The effective configuration.
@@ -100,19 +101,6 @@ impl Config {
     /// any (`#[serde(flatten)]`, maps). The error holds everything that is wrong with the table.
     pub fn section<T: DeserializeOwned>(&self, name: &str) -> Result<T, ConfigError> {
         de::read(self.root.get(name), name).map_err(ConfigError::many)
-    }
-
-    /// [`section`](Self::section) of a table in which somebody else reads `keys`.
-    pub(crate) fn section_without<T: DeserializeOwned>(
-        &self,
-        name: &str,
-        keys: &[&str],
-    ) -> Result<T, ConfigError> {
-        let mut node = self.root.get(name).cloned();
-        if let Some(Value::Table(table)) = node.as_mut().map(|node| &mut node.value) {
-            table.retain(|key, _| !keys.contains(&key.as_str()));
-        }
-        de::read(node.as_ref(), name).map_err(ConfigError::many)
     }
 
     /// The value at a path of bare keys (`"shop.currency"`), or `None` when it is not there.

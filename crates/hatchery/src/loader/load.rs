@@ -17,6 +17,7 @@ use crate::application::{Identity, Role};
 use crate::config::{Config, dump, sections};
 use crate::context::Entry;
 use crate::lifecycle::{Hooks, Life, Timing, trace_page};
+use crate::middleware::Chain;
 use crate::runtime::{Hook, Moments};
 use crate::serve::{Endpoint, Limits};
 use crate::{Application, BoxError, Routes};
@@ -174,8 +175,14 @@ fn endpoint(
         let show = move || std::future::ready(trace_page::page(&timing));
         routes.page(trace_page::PATH, axum::routing::get(show));
     }
-    let whole = timing.timed("", "routes", || routes.compile(app, &()))?;
-    Ok(Entry::router(app.clone(), whole).into())
+    let chain = Chain::load(app, order, timing)?;
+    crate::routes::add(&mut routes, app, order)?;
+    let whole = timing.timed("", "routes", || routes.compile(app, &chain))?;
+    let entry = match chain.lay_all(whole) {
+        Ok(next) => Entry::chain(app.clone(), next),
+        Err(whole) => Entry::router(app.clone(), whole),
+    };
+    Ok(entry.into())
 }
 
 /// Whether there is nothing but the router of [`App::router`]: it costs what axum costs.

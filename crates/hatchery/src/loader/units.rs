@@ -34,10 +34,15 @@ impl Units {
             module: application.root(),
             ..application
         };
+        let own = crate::package!();
+        let own = Package {
+            module: own.root(),
+            ..own
+        };
         Self {
             application: Unit::new(UnitKind::Application, package.name, package),
             plugins: Vec::new(),
-            frameworks: vec![Unit::framework(OWN_NAME, crate::package!())],
+            frameworks: vec![Unit::framework(OWN_NAME, own)],
             problems: Vec::new(),
         }
     }

@@ -17,12 +17,38 @@
 //!     next.run(request).await
 //! }
 //! ```
+//!
+//! The configuration says which of them lie before the routes, in which order, with which options,
+//! and for which requests:
+//!
+//! ```toml
+//! [middleware]
+//! order = ["timing", "admin_only"] # the first one is the outermost
+//!
+//! [middleware.timing]
+//! header = "x-took"                # its own option
+//! ignore = "/healthy"              # not for /healthy, /healthy/…, /HEALTHY
+//!
+//! [middleware.admin_only]
+//! enable = true                    # `false`: as if it were not there
+//! match = ["/admin", { regex = "[.]secret$" }, { predicate = "changes_posts" }]
+//! ```
+//!
+//! What plugins and frameworks put into the core lies before these, what a route names after them.
+//! `match` and `ignore` take prefixes of whole path segments, regular expressions that are searched
+//! in the path, and functions with `#[predicate]`; both together are an error, as are names that
+//! nobody has or that are in the chain twice.
 
+mod chain;
+mod filter;
 mod function;
 mod layer;
 mod next;
+mod own;
 
 use serde::de::DeserializeOwned;
+
+pub(crate) use chain::Chain;
 
 #[doc(hidden)]
 pub use function::{AsyncMiddleware, NoOptions, WithOptions, from_async};
@@ -64,6 +90,4 @@ impl MiddlewareArguments<'_> {
 }
 
 #[cfg(test)]
-mod tests;
-#[cfg(test)]
-pub(crate) use tests::application;
+pub(crate) mod tests;

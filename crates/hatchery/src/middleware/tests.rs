@@ -13,6 +13,10 @@ use crate::{Application, BoxError, Context};
 
 /// The application with a configuration.
 pub(crate) fn application(config: &serde_json::Value) -> Application {
+    of_config(Config::from_json(config.to_string().as_bytes(), "unittest").unwrap())
+}
+
+pub(crate) fn of_config(config: Config) -> Application {
     let identity = Identity {
         role: Role::Check,
         slot: None,
@@ -20,15 +24,9 @@ pub(crate) fn application(config: &serde_json::Value) -> Application {
         generation: 0,
         workers: 0,
     };
-    let config = Config::from_json(config.to_string().as_bytes(), "unittest").unwrap();
     let (_, moments) = Bells::new();
-    Application::new(
-        crate::package!(),
-        "unittest".to_owned(),
-        identity,
-        config,
-        moments,
-    )
+    let env = "unittest".to_owned();
+    Application::new(crate::package!(), env, identity, config, moments)
 }
 
 #[derive(Deserialize)]

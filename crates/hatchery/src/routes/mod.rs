@@ -15,10 +15,24 @@
 //!     vec![format!("{} knows nothing of {}", ctx.app().name(), wanted.q)]
 //! }
 //! ```
+//!
+//! The configuration says for which requests:
+//!
+//! ```toml
+//! [[routes]]
+//! type = "http"
+//! route = "/api/search"
+//! handler = "search.find"  # src/app/controller/search.rs, fn find
+//! method = "get"           # the default; or several, ["get", "post"]
+//! name = "search"          # for `url_for`
+//! middlewares = ["timing"]
+//! ```
 
+mod check;
 mod event;
 mod named;
 mod reply;
+mod table;
 
 pub use event::Event;
 #[doc(hidden)]
@@ -28,6 +42,7 @@ pub use named::NamedHandler;
 pub use named::{HandlerFunction, Replying, WithEvent, named};
 #[doc(hidden)]
 pub use reply::{IntoReply, Reply};
+pub(crate) use table::add;
 
 #[cfg(test)]
 mod tests;

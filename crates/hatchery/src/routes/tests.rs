@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Event, Input, NamedHandler, named};
-use crate::middleware::application;
+use crate::middleware::tests::application;
 use crate::{Application, Context};
 
 #[derive(Deserialize, Serialize)]

@@ -1,0 +1,122 @@
+//! `match` and `ignore`: which requests a middleware sees.
+
+use std::collections::BTreeMap;
+
+use axum::extract::Request;
+use http::request::Parts;
+use regex_lite::Regex;
+use serde_json::Value;
+
+use super::Next;
+use crate::config::suggest::did_you_mean;
+
+/// Conditions by their names.
+pub(super) type Predicates = BTreeMap<&'static str, fn(&Parts) -> bool>;
+
+/// Which requests a middleware sees.
+pub(super) struct Filter {
+    /// Any of them is enough.
+    conditions: Vec<Condition>,
+    /// Whether it sees those that meet one, or those that meet none.
+    sees: bool,
+}
+
+enum Condition {
+    /// Whole segments of the path, without a slash at the end.
+    Prefix(String),
+    /// Somewhere in the path.
+    Regex(Regex),
+    Predicate(fn(&Parts) -> bool),
+}
+
+impl Filter {
+    /// Of the value of `match` (`sees`) or `ignore`; the error says what is wrong with it.
+    pub(super) fn new(value: &Value, sees: bool, known: &Predicates) -> Result<Self, String> {
+        let conditions = match value {
+            Value::Array(items) => items
+                .iter()
+                .map(|item| Condition::new(item, known))
+                .collect(),
+            one => Condition::new(one, known).map(|condition| vec![condition]),
+        };
+        let conditions = conditions?;
+        Ok(Self { conditions, sees })
+    }
+
+    /// Sends those that it sees one way and the others the other way.
+    pub(super) fn between(self, with: Next, without: Next) -> Next {
+        Next::of(move |request| {
+            let (is_seen, request) = self.sees(request);
+            if is_seen { &with } else { &without }.answer(request)
+        })
+    }
+
+    fn sees(&self, request: Request) -> (bool, Request) {
+        let mut request = request;
+        for condition in &self.conditions {
+            let is_met = match condition {
+                Condition::Prefix(prefix) => is_below(request.uri().path(), prefix),
+                Condition::Regex(regex) => regex.is_match(request.uri().path()),
+                Condition::Predicate(predicate) => {
+                    let (parts, body) = request.into_parts();
+                    let is_met = predicate(&parts);
+                    request = Request::from_parts(parts, body);
+                    is_met
+                }
+            };
+            if is_met {
+                return (self.sees, request);
+            }
+        }
+        (!self.sees, request)
+    }
+}
+
+impl Condition {
+    fn new(value: &Value, known: &Predicates) -> Result<Self, String> {
+        if let Value::String(prefix) = value {
+            return Self::prefix(prefix);
+        }
+        let table = value.as_object().filter(|table| table.len() == 1);
+        let entry = table.and_then(|table| table.iter().next());
+        let entry = entry.and_then(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        match entry {
+            Some(("regex", pattern)) => Regex::new(pattern)
+                .map(Self::Regex)
+                .map_err(|error| format!("`{pattern}` is no regular expression: {error}")),
+            Some(("predicate", name)) => {
+                let predicate = known.get(name).ok_or_else(|| {
+                    let hint = did_you_mean(name, known.keys().copied());
+                    format!("no predicate is called `{name}`{hint}")
+                });
+                predicate.map(|predicate| Self::Predicate(*predicate))
+            }
+            _ => Err(format!(
+                "{value} is no condition: it is a path prefix, `{{ regex = \"…\" }}`, \
+                 `{{ predicate = \"name\" }}`, or an array of these"
+            )),
+        }
+    }
+
+    fn prefix(prefix: &str) -> Result<Self, String> {
+        if !prefix.starts_with('/') {
+            return Err(format!("the path prefix `{prefix}` must begin with `/`"));
+        }
+        if prefix.contains('{') || prefix.contains("/:") {
+            return Err(format!(
+                "the path prefix `{prefix}` cannot have parameters: use `{{ regex = \"…\" }}`"
+            ));
+        }
+        Ok(Self::Prefix(prefix.trim_end_matches('/').to_owned()))
+    }
+}
+
+/// Whether `path` is `prefix` or goes on after it with another segment. Upper and lower case are
+/// the same here, though routes tell them apart: a filter that protects should not be escaped.
+fn is_below(path: &str, prefix: &str) -> bool {
+    let (path, prefix) = (path.as_bytes(), prefix.as_bytes());
+    let Some((begin, rest)) = path.split_at_checked(prefix.len()) else {
+        return false;
+    };
+    begin.eq_ignore_ascii_case(prefix) && (rest.is_empty() || rest[0] == b'/')
+}
