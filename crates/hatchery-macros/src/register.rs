@@ -32,7 +32,8 @@ pub(crate) fn registration(
 
 /// File and line of `at`, as the compiler names them in its own messages.
 pub(crate) fn place(at: &Ident) -> (String, u32) {
-    let span = at.span().unwrap();
+    // The compiler's own span: only that one knows its place.
+    let span = proc_macro2::Span::unwrap(at.span());
     let line = u32::try_from(span.line()).unwrap_or(u32::MAX);
     (span.file(), line)
 }
