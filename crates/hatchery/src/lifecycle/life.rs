@@ -99,10 +99,11 @@ impl Life {
         self.hooks.close(&self.app).await;
     }
 
-    /// Waits for background work, as long as the drain may take in all.
+    /// Waits for background work, as long as the drain may take in all, but for what `before_close`
+    /// needs.
     async fn finish_background(&self) {
         let passed = self.ending.get().map_or(Duration::ZERO, Instant::elapsed);
-        let left = self.drain_timeout.saturating_sub(passed);
+        let left = (self.drain_timeout / 10 * 9).saturating_sub(passed);
         let background = self.app.background();
         if tokio::time::timeout(left, background.idle()).await.is_err() {
             let running = background.running();

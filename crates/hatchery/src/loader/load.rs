@@ -11,7 +11,7 @@ use super::custom;
 use super::extend::Extensions;
 use super::load_order::LoadOrder;
 use super::registry::{Item, Registration};
-use super::unit::{Unit, UnitKind};
+use super::unit::Unit;
 use crate::app::{AgentHook, App, BuildRouter};
 use crate::application::{Identity, Role};
 use crate::config::{Config, dump, sections};
@@ -71,7 +71,6 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
     let declared = app.units.sections(&config);
     let (order, absent) = app.units.split(&config);
     let mut order = LoadOrder::new(order, &absent, Registration::all())?;
-    let is_plain = is_plain(&order, &config);
     let mut hooks = Hooks::collect(&mut order, role, &timing)?;
     hooks.load_config(&mut config).await?;
     hooks.config_will_load(&mut config)?;
@@ -92,7 +91,7 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
         Router::new().into()
     } else {
         timing.timed("", "custom_loader", || custom::load_all(&app, &order))?;
-        endpoint(&app, &order, router, is_plain, &timing)?
+        endpoint(&app, &order, router, &timing)?
     };
     Ok(Loaded {
         app,
@@ -143,7 +142,6 @@ fn endpoint(
     app: &Application,
     order: &LoadOrder,
     build: Option<BuildRouter>,
-    is_plain: bool,
     timing: &Timing,
 ) -> Result<Endpoint, BoxError> {
     let mut routes = Routes::default();
@@ -160,15 +158,8 @@ fn endpoint(
             add(&mut routes, app)?;
         }
     }
-    let own = match build {
-        Some(build) => Some(timing.timed("", "router", || build(app))?),
-        None => None,
-    };
-    if is_plain {
-        return Ok(own.unwrap_or_default().into());
-    }
-    if let Some(own) = own {
-        routes.merge_own(own);
+    if let Some(build) = build {
+        routes.merge_own(timing.timed("", "router", || build(app))?);
     }
     if app.env() == "local" {
         let timing = timing.clone();
@@ -183,17 +174,6 @@ fn endpoint(
         Err(whole) => Entry::router(app.clone(), whole),
     };
     Ok(entry.into())
-}
-
-/// Whether there is nothing but the router of [`App::router`]: it costs what axum costs.
-fn is_plain(order: &LoadOrder, config: &Config) -> bool {
-    let is_bare = order.units().iter().all(|loaded| {
-        let is_hatchery = loaded.unit.package.module == env!("CARGO_CRATE_NAME");
-        let brings = !loaded.items.is_empty() || !loaded.unit.boots.is_empty();
-        is_hatchery || (loaded.unit.kind == UnitKind::Application && !brings)
-    });
-    let asks = ["middleware", "routes"];
-    is_bare && asks.iter().all(|table| config.place(table).is_none())
 }
 
 fn step(
