@@ -29,20 +29,16 @@ pub(crate) struct Units {
 
 impl Units {
     pub(crate) fn new(application: Package) -> Self {
-        let package = Package {
-            // What an application has is anywhere in its crate.
-            module: application.root(),
-            ..application
+        // What these have is anywhere in their crates.
+        let whole = |package: Package| Package {
+            module: package.root(),
+            ..package
         };
-        let own = crate::package!();
-        let own = Package {
-            module: own.root(),
-            ..own
-        };
+        let package = whole(application);
         Self {
             application: Unit::new(UnitKind::Application, package.name, package),
             plugins: Vec::new(),
-            frameworks: vec![Unit::framework(OWN_NAME, own)],
+            frameworks: vec![Unit::framework(OWN_NAME, whole(crate::package!()))],
             problems: Vec::new(),
         }
     }
@@ -177,5 +173,109 @@ fn layers(unit: &Unit) -> UnitLayers {
         texts: texts
             .map(|defaults| (defaults.name.to_owned(), defaults.text.to_owned()))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Framework, Plugin};
+    use super::*;
+
+    struct Named(&'static str, Package);
+
+    impl Plugin for Named {
+        fn unit(self) -> Unit {
+            Unit::plugin(self.0, self.1)
+        }
+    }
+
+    struct Low;
+
+    impl Framework for Low {
+        fn unit(self) -> Unit {
+            Unit::framework("low", package("low"))
+                .with_plugin(Named("a", package("low::a")))
+                .with_plugin(Named("b", package("low::b")))
+        }
+    }
+
+    struct High;
+
+    impl Framework for High {
+        fn unit(self) -> Unit {
+            Unit::framework("high", package("high"))
+                .on(Low)
+                .with_plugin(Named("b", package("high::b")))
+                .with_plugin(Named("c", package("high::c")))
+        }
+    }
+
+    fn package(module: &'static str) -> Package {
+        Package {
+            module,
+            ..crate::package!()
+        }
+    }
+
+    fn configure(units: &Units) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let sources = Sources {
+            base_dir: dir.path().to_owned(),
+            ..Sources::default()
+        };
+        let configured = units.configure(sources);
+        configured
+            .map(|(config, _)| config)
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_lowest_framework_comes_first_and_the_application_replaces_its_plugins() {
+        for framework_first in [true, false] {
+            let mut units = Units::new(package("shop::main"));
+            if framework_first {
+                units.set_framework(High.unit());
+            }
+            units.add_plugin(Named("d", package("shop::d")).unit());
+            units.add_plugin(Named("c", package("shop::c")).unit());
+            if !framework_first {
+                units.set_framework(High.unit());
+            }
+            let config = configure(&units).unwrap();
+            let (order, absent) = units.split(&config);
+            let order: Vec<_> = order
+                .iter()
+                .map(|unit| (unit.name, unit.package.module))
+                .collect();
+            assert_eq!(
+                order,
+                [
+                    ("a", "low::a"),
+                    ("b", "high::b"),
+                    ("c", "shop::c"),
+                    ("d", "shop::d"),
+                    ("hatchery", "hatchery"),
+                    ("low", "low"),
+                    ("high", "high"),
+                    (crate::package!().name, "shop"),
+                ]
+            );
+            assert!(absent.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_code_names_twice_is_an_error() {
+        let mut units = Units::new(package("shop"));
+        units.set_framework(Low.unit());
+        units.set_framework(High.unit());
+        units.add_plugin(Named("d", package("shop::d")).unit());
+        units.add_plugin(Named("d", package("other::d")).unit());
+        assert_eq!(
+            configure(&units).unwrap_err(),
+            "an application is built on one framework, and code names two: `low` and `high` (one is \
+             built on another with `Unit::on`)\n\
+             there are two plugins `d` in code, one of shop::d and one of other::d"
+        );
     }
 }
