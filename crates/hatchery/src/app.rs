@@ -58,13 +58,6 @@ pub enum Pretence {
     CannotResume,
 }
 
-/// A table of the configuration that the application declares as its own.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Section {
-    pub(crate) name: &'static str,
-    pub(crate) check: fn(&Config, &str) -> Result<(), ConfigError>,
-}
-
 impl App {
     /// An application that answers every request with 404. `package` is
     /// [`hatchery::package!()`](crate::package!).

@@ -4,11 +4,10 @@ use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{self, Config, ConfigError};
+use crate::config::{Config, ConfigError};
 use crate::loader::Parts;
 use crate::router::RouteTable;
 use crate::runtime::{Moment, Moments};
-use crate::serve::Limits;
 use crate::state::State;
 use crate::{MemoryPressure, Package};
 
@@ -171,9 +170,5 @@ impl Application {
     pub(crate) fn set_routes(&self, routes: Arc<RouteTable>) {
         // It is made once.
         let _ = self.inner.routes.set(routes);
-    }
-
-    pub(crate) fn limits(&self) -> Result<Limits, ConfigError> {
-        config::limits(&self.inner.config)
     }
 }

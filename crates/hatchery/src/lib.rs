@@ -22,8 +22,6 @@
 //! axum's own. Two extractors cost every request something, whether a handler asks or not, and are
 //! features: `matched-path` (`MatchedPath`) and `original-uri` (`OriginalUri`).
 
-#![allow(dead_code, reason = "the framework's parts land one by one")]
-
 // What the attributes write names this crate from outside, in its own tests, too.
 #[allow(
     unused_extern_crates,

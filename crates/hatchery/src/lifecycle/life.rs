@@ -46,6 +46,7 @@ impl Life {
     }
 
     /// The application.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn app(&self) -> &Application {
         &self.app
     }

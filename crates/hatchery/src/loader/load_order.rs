@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::registry::{Item, Registration};
+use super::registry::Registration;
 use super::unit::Unit;
 
 /// The load units of this process in load order: plugins, frameworks, the application.
@@ -82,16 +82,7 @@ impl LoadOrder {
             .flat_map(|unit| unit.items.iter().map(move |item| (&unit.unit, *item)))
     }
 
-    /// What `pick` finds among them, in load order: `pick` gets each [`Item`].
-    pub(crate) fn pick<'a, T: 'a>(
-        &'a self,
-        pick: impl Fn(&'static Item) -> Option<T> + 'a,
-    ) -> impl Iterator<Item = (&'a Unit, &'static Registration, T)> {
-        self.items()
-            .filter_map(move |(unit, item)| Some((unit, item, pick(&item.item)?)))
-    }
-
-    /// The environment-independent order of hooks: takes the units' own out of them.
+    /// The same, to take the units' hooks out of them.
     pub(crate) fn units_mut(&mut self) -> &mut [LoadUnit] {
         &mut self.units
     }
@@ -163,6 +154,7 @@ mod tests {
     use super::super::UnitKind;
     use super::*;
     use crate::Package;
+    use crate::loader::registry::Item;
 
     const fn package(module: &'static str) -> Package {
         Package {
