@@ -63,11 +63,12 @@ pub(crate) fn expand(arguments: &Arguments, block: &ItemImpl) -> syn::Result<Tok
     let mut routes = Vec::new();
     let mut places = Vec::new();
     let mut actions = Vec::new();
+    let bare = arguments.resources.is_none() && !has_routes(&block);
     for item in &mut block.items {
         let ImplItem::Fn(method) = item else { continue };
         let own = routes_of(method, &owner)?;
         let ident = &method.sig.ident;
-        let is_action = arguments.resources.is_some() && ACTIONS.iter().any(|one| ident == one);
+        let is_action = (bare || arguments.resources.is_some()) && is_action(ident);
         if is_action {
             route::check(&method.sig, "controller")?;
             actions.push(ident.clone());
@@ -86,16 +87,31 @@ pub(crate) fn expand(arguments: &Arguments, block: &ItemImpl) -> syn::Result<Tok
     if routes.is_empty() && actions.is_empty() {
         return Err(nothing(arguments, &owner));
     }
-    let resource = arguments
-        .resources
-        .is_some()
-        .then(|| resource(arguments, &owner, &actions));
-    let (implementation, added) = resource.unzip();
+    let implementation = (!actions.is_empty()).then(|| implementation(&owner, &actions));
+    if bare {
+        // The router mounts it: `routes.resources::<Posts>("posts", "/posts")`.
+        return Ok(quote!(#block #implementation #(#places)*));
+    }
+    let added = arguments.resources.as_ref();
+    let added = added.map(|path| added_resource(path, arguments, &owner));
     let item = quote! {
         ::hatchery::loader::registry::Item::Controller(|routes| { #({ #routes })* #added })
     };
     let controller = registration(&block.attrs, &owner.to_string(), &owner, &item);
     Ok(quote!(#block #implementation #controller #(#places)*))
+}
+
+fn is_action(name: &Ident) -> bool {
+    ACTIONS.iter().any(|one| name == one)
+}
+
+/// Whether some method has a route of its own.
+fn has_routes(block: &ItemImpl) -> bool {
+    let has = |item: &ImplItem| match item {
+        ImplItem::Fn(method) => method.attrs.iter().any(|one| verb(one).is_some()),
+        _ => false,
+    };
+    block.items.iter().any(has)
 }
 
 /// The routes of a method's own attributes, which it loses.
@@ -168,19 +184,8 @@ fn nothing(arguments: &Arguments, owner: &Ident) -> syn::Error {
     syn::Error::new(path.span(), message)
 }
 
-/// The resource: what the type says of its actions, and the call that adds them.
-fn resource(arguments: &Arguments, owner: &Ident, actions: &[Ident]) -> (TokenStream, TokenStream) {
-    let (path, options) = (&arguments.resources, &arguments.options);
-    let name = match &options.name {
-        Some(name) => name.value(),
-        None => default_name(path.as_ref()),
-    };
-    let middleware = &options.middleware;
-    let singular = arguments
-        .singular
-        .iter()
-        .map(|name| quote!(.singular(#name)));
-    let singular = quote!(#(#singular)*);
+/// What the type says of its actions.
+fn implementation(owner: &Ident, actions: &[Ident]) -> TokenStream {
     let calls = actions.iter().map(|action| {
         let (file, line) = place(action);
         let variant = variant(action);
@@ -190,23 +195,32 @@ fn resource(arguments: &Arguments, owner: &Ident, actions: &[Ident]) -> (TokenSt
                 .at(#file, #line);
         }
     });
-    let implementation = quote! {
+    quote! {
         impl ::hatchery::router::Controller for #owner {
             fn routes(scope: &mut ::hatchery::router::ResourceScope<'_>) {
                 #(#calls)*
             }
         }
+    }
+}
+
+/// The call that adds the resource.
+fn added_resource(path: &LitStr, arguments: &Arguments, owner: &Ident) -> TokenStream {
+    let name = match &arguments.options.name {
+        Some(name) => name.value(),
+        None => default_name(path),
     };
-    let added = quote! {
+    let middleware = &arguments.options.middleware;
+    let singular = arguments.singular.iter();
+    quote! {
         let mut resource = ::hatchery::Routes::resources::<#owner>(routes, #name, #path);
-        let _ = &mut resource #singular #(.middleware(#middleware))*;
-    };
-    (implementation, added)
+        let _ = &mut resource #(.singular(#singular))* #(.middleware(#middleware))*;
+    }
 }
 
 /// The last segment of `/admin/posts` that is not a parameter.
-fn default_name(path: Option<&LitStr>) -> String {
-    let path = path.map(LitStr::value).unwrap_or_default();
+fn default_name(path: &LitStr) -> String {
+    let path = path.value();
     let mut segments = path
         .rsplit('/')
         .filter(|one| !one.is_empty() && !one.starts_with('{'));

@@ -68,7 +68,8 @@ pub(crate) fn handler(_: &Nothing, function: &ItemFn) -> syn::Result<TokenStream
         ::hatchery::loader::registry::Item::Handler(|| ::hatchery::routes::named(#ident))
     };
     let registered = registration(&function.attrs, &ident.to_string(), ident, &item);
-    Ok(quote!(#function #registered))
+    // A handler is asynchronous, whether this one waits for anything or not.
+    Ok(quote!(#[allow(clippy::unused_async)] #function #registered))
 }
 
 /// `#[middleware]`: a function that makes a layer, or an asynchronous one that is the middleware.

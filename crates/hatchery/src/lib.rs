@@ -65,7 +65,7 @@ pub use application::{Application, Identity, Role};
 pub use attributes::*;
 pub use axum::{Json, Router, body, extract, handler, http, response, routing};
 pub use clock::Clock;
-pub use context::{Context, ContextLogger, Cookies, Locals, Queries, Service};
+pub use context::{Context, Cookies, Locals, Logger, Queries, Service};
 pub use cookie::{self, Cookie};
 pub use error::Error;
 pub use events::{ErrorEvent, ErrorOrigin, ResponseEvent};

@@ -169,7 +169,24 @@ impl Application {
         }
     }
 
-    /// The one thing of type `T` that [`add_singleton`](Self::add_singleton) has made.
+    /// Gives everybody in this process the one `T`: what a hook has made is then found with
+    /// [`singleton`](Self::singleton).
+    ///
+    /// # Errors
+    ///
+    /// There is one already; the error says where both come from.
+    #[track_caller]
+    pub fn provide<T: Send + Sync + 'static>(&self, value: T) -> Result<(), BoxError> {
+        self.state().singletons.add(Singleton {
+            type_id: TypeId::of::<T>(),
+            type_name: type_name::<T>(),
+            id: None,
+            value: Arc::new(value),
+            place: Location::caller(),
+        })
+    }
+
+    /// The one thing of type `T` that [`provide`](Self::provide) was given or [`add_singleton`](Self::add_singleton) has made.
     ///
     /// # Errors
     ///

@@ -5,24 +5,29 @@ use std::fmt;
 use tracing::{debug, enabled, error, info, warn};
 
 use super::Context;
+use crate::Application;
 
-/// Writes log lines with `[user/ip/request id/use ms METHOD url]`: `ctx.logger().info("paid")`.
+/// Writes log lines: `ctx.logger().info("paid")`. A context's say which request they are about:
+/// `[user/ip/request id/use ms METHOD url]`.
 ///
 /// It is a face of `tracing`: where a subscriber of the application's own is installed, it gets the
 /// events with the field `context`.
 #[derive(Clone, Copy, Debug)]
-pub struct ContextLogger<'a>(&'a Context);
+pub struct Logger<'a>(Option<&'a Context>);
 
 /// One method for each level: tracing's levels are part of its call sites.
 macro_rules! levels {
     ($($level:ident $constant:ident $about:literal),+) => {
-        impl ContextLogger<'_> {
+        impl Logger<'_> {
             $(
                 #[doc = $about]
                 pub fn $level(&self, message: impl fmt::Display) {
-                    if enabled!(target: "app", tracing::Level::$constant) {
-                        let context = Bracket(self.0);
-                        $level!(target: "app", context = %context, "{message}");
+                    if !enabled!(target: "app", tracing::Level::$constant) {
+                        return;
+                    }
+                    match self.0.map(Bracket) {
+                        Some(context) => $level!(target: "app", context = %context, "{message}"),
+                        None => $level!(target: "app", "{message}"),
                     }
                 }
             )+
@@ -58,7 +63,14 @@ impl fmt::Display for Bracket<'_> {
 
 impl Context {
     /// Writes log lines that say that they are about this request.
-    pub fn logger(&self) -> ContextLogger<'_> {
-        ContextLogger(self)
+    pub fn logger(&self) -> Logger<'_> {
+        Logger(Some(self))
+    }
+}
+
+impl Application {
+    /// Writes log lines that are about no request.
+    pub fn logger(&self) -> Logger<'_> {
+        Logger(None)
     }
 }

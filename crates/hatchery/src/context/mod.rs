@@ -25,7 +25,7 @@ use http::{HeaderMap, Method, Request, StatusCode, Uri};
 pub use cookies::Cookies;
 pub(crate) use layer::{Entering, Entry};
 pub use locals::Locals;
-pub use logger::ContextLogger;
+pub use logger::Logger;
 pub(crate) use mock::Mocks;
 pub use queries::Queries;
 pub(crate) use request::Trust;

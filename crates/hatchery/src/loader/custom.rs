@@ -136,11 +136,11 @@ impl Application {
     /// # Errors
     ///
     /// What [`Load::load`] says.
-    pub fn loaded<T: Load<From = Self>>(&self) -> Result<Arc<T>, BoxError> {
+    pub fn loaded<T: Load<From = Self>>(&self) -> Result<Arc<T>, NotLoaded> {
         let made = self.parts().made();
         match made.find() {
             Some(one) => Ok(one),
-            None => Ok(made.keep(T::load(self)?)),
+            None => Ok(made.keep(T::load(self).map_err(NotLoaded::new)?)),
         }
     }
 }
@@ -151,35 +151,37 @@ impl Context {
     /// # Errors
     ///
     /// What [`Load::load`] has said, at the first use.
-    pub fn loaded<T: Load<From = Self>>(&self) -> Result<Arc<T>, BoxError> {
-        match &self.service::<Loaded<T>>().0 {
-            Ok(one) => Ok(Arc::clone(one)),
-            Err(error) => Err(Box::new(error.clone())),
-        }
+    pub fn loaded<T: Load<From = Self>>(&self) -> Result<Arc<T>, NotLoaded> {
+        self.service::<Loaded<T>>().0.clone()
     }
 }
 
 /// What a request has loaded: kept with its services.
-struct Loaded<T>(Result<Arc<T>, Shared>);
+struct Loaded<T>(Result<Arc<T>, NotLoaded>);
 
 impl<T: Load<From = Context>> Service for Loaded<T> {
     fn new(ctx: &Context) -> Self {
-        let made = T::load(ctx).map(Arc::new);
-        Self(made.map_err(|error| Shared(Arc::from(error))))
+        Self(T::load(ctx).map(Arc::new).map_err(NotLoaded::new))
     }
 }
 
-/// An error that several may ask for.
+/// What [`Load::load`] has said.
 #[derive(Clone, Debug)]
-struct Shared(Arc<dyn Error + Send + Sync>);
+pub struct NotLoaded(Arc<dyn Error + Send + Sync>);
 
-impl fmt::Display for Shared {
+impl NotLoaded {
+    fn new(error: BoxError) -> Self {
+        Self(Arc::from(error))
+    }
+}
+
+impl fmt::Display for NotLoaded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl Error for Shared {
+impl Error for NotLoaded {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source()
     }

@@ -21,7 +21,7 @@ use std::sync::OnceLock;
 
 use self::custom::Made;
 use self::extend::Extensions;
-pub use custom::{Inject, Load, Source};
+pub use custom::{Inject, Load, NotLoaded, Source};
 pub use unit::{Framework, Plugin, Unit, UnitKind};
 
 /// What the loader leaves in an application.
