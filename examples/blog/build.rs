@@ -1,0 +1,5 @@
+//! Finds what is in `src/app`.
+
+fn main() {
+    hatchery_build::scan();
+}

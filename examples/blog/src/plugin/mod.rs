@@ -1,0 +1,3 @@
+//! The blog's own plugins. Each could be a crate of its own.
+
+pub(crate) mod audit;
