@@ -18,6 +18,8 @@ PEERS = ROOT / "bench" / "peers"
 # The baseline of every ratio is axum: it is what a reader would use otherwise.
 BASELINE = "axum"
 SERVERS = ("showcase", "hyper", "axum", "actix")
+# Applications of ours, each in a directory of its name.
+POOLS = ("showcase", "former", "blog")
 # Another build of the showcase, to show what a change costs.
 FORMER = "former"
 
@@ -33,7 +35,11 @@ ROUTES = {
     "json": ("GET", "/json", None, b'"Hello, World!"'),
     "users": ("GET", "/users/42", None, b'"42"'),
     "echo": ("POST", "/echo", ECHO, b'"numbers"'),
+    # The same text, in the showcase through a context, two middlewares and a service.
+    "framework": ("GET", "/framework", None, b"Hello, Hatchery"),
 }
+# What a pool is asked first, when it has no /hello.
+FRONT = {"front": ("GET", "/", None, b"<h1>")}
 
 
 class BenchError(Exception):
@@ -49,9 +55,10 @@ def build(servers, former=None):
     """Builds what is asked for, in release mode; returns the executable of each server. `former`
     is that of another build of the showcase."""
     programs = {FORMER: str(former)} if former else {}
-    if "showcase" in servers:
-        programs.update(_cargo_build(ROOT, ["-p", "showcase"]))
-    if any(server not in ("showcase", FORMER) for server in servers):
+    for example in ("showcase", "blog"):
+        if example in servers:
+            programs.update(_cargo_build(ROOT, ["-p", example]))
+    if any(server not in POOLS for server in servers):
         programs.update(_cargo_build(PEERS, []))
     missing = [server for server in servers if server not in programs]
     if missing:
@@ -109,17 +116,19 @@ class Server:
         scratch = pathlib.Path(self._scratch.name)
         # A run directory of its own: a showcase that runs already is never touched.
         self._run_dir = str(scratch / "run")
-        is_showcase = name in ("showcase", FORMER)
-        if is_showcase:
+        if name in POOLS:
             arguments = ["start", "--listen", f"127.0.0.1:{self.port}"]
             arguments += ["--workers", str(workers), "--run-dir", self._run_dir]
         else:
             arguments = [str(self.port), str(workers)]
+        self._first = "front" if name == "blog" else "hello"
+        example = "blog" if name == "blog" else "showcase"
+        directory = ROOT / "examples" / example if name in POOLS else ROOT
         self._output = open(scratch / "output", "w+b")
         self.started = time.monotonic()
         self._process = subprocess.Popen(
             [program, *arguments],
-            cwd=ROOT / "examples" / "showcase" if is_showcase else ROOT,
+            cwd=directory,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
@@ -139,7 +148,7 @@ class Server:
             if self._process.poll() is not None:
                 raise BenchError(f"{self.name} ended at its start: {self.output_tail()}")
             with contextlib.suppress(OSError):
-                status, _ = request(self.port, "hello")
+                status, _ = request(self.port, self._first)
                 if status == 200:
                     return time.monotonic() - self.started
             time.sleep(0.0005)
@@ -147,7 +156,7 @@ class Server:
 
     def wait_for_pool(self):
         """Waits until every worker of a showcase is ready; a peer is whole when it answers."""
-        if self.name not in ("showcase", FORMER):
+        if self.name not in POOLS:
             return
         command = [self._program, "status", "--json", "--run-dir", self._run_dir]
         limit = time.monotonic() + START_SECONDS_MAX
@@ -156,7 +165,7 @@ class Server:
             if done.returncode == 0 and json.loads(done.stdout)["state"] == "ready":
                 return
             time.sleep(0.02)
-        raise BenchError(f"the showcase was never ready: {self.output_tail()}")
+        raise BenchError(f"{self.name} was never ready: {self.output_tail()}")
 
     def check(self, route):
         """Every server must do the work that it is measured at."""
@@ -217,7 +226,7 @@ def _stat(pid):
 
 def request(port, route):
     """One request on a connection of its own; returns the status and the rest of the answer."""
-    method, path, body, _ = ROUTES[route]
+    method, path, body, _ = (ROUTES | FRONT)[route]
     payload = (body or "").encode()
     head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
     if payload:

@@ -1,14 +1,14 @@
 //! What the peers share: arguments, the listening socket and the answers' shapes.
 //!
-//! Every peer is started as `peer-NAME PORT WORKERS` and serves `GET /hello`, `GET /json`,
-//! `GET /users/{id}` and `POST /echo` on 127.0.0.1 until SIGTERM ends it.
+//! Every peer is started as `peer-NAME PORT WORKERS` and serves `GET /hello`, `GET /framework`,
+//! `GET /json`, `GET /users/{id}` and `POST /echo` on 127.0.0.1 until SIGTERM ends it.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use serde::Serialize;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// The body of `GET /hello`, the same as the showcase's.
+/// The body of `GET /hello` and `GET /framework`, the same as the showcase's.
 pub const HELLO: &str = "Hello, Hatchery";
 
 /// Length of the accept queue, the same as Hatchery's default.

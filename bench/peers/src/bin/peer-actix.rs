@@ -12,6 +12,7 @@ fn main() -> std::io::Result<()> {
         HttpServer::new(|| {
             App::new()
                 .route("/hello", web::get().to(|| async { HELLO }))
+                .route("/framework", web::get().to(|| async { HELLO }))
                 .route("/json", web::get().to(|| async { Json(MESSAGE) }))
                 .route("/users/{id}", web::get().to(user))
                 .route(

@@ -23,6 +23,7 @@ fn main() -> std::io::Result<()> {
 async fn serve(listener: std::net::TcpListener) -> std::io::Result<()> {
     let router = Router::new()
         .route("/hello", get(|| async { HELLO }))
+        .route("/framework", get(|| async { HELLO }))
         .route("/json", get(|| async { Json(MESSAGE) }))
         .route("/users/{id}", get(user))
         .route(

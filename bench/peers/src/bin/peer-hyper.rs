@@ -49,7 +49,7 @@ async fn serve(listener: std::net::TcpListener) -> std::io::Result<()> {
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let path = request.uri().path();
     Ok(match (request.method(), path) {
-        (&Method::GET, "/hello") => text(HELLO),
+        (&Method::GET, "/hello" | "/framework") => text(HELLO),
         (&Method::GET, "/json") => json(&MESSAGE),
         (&Method::POST, "/echo") => echo(request).await,
         (&Method::GET, path) => match path.strip_prefix("/users/") {
