@@ -41,6 +41,7 @@ pub mod config;
 pub mod context;
 mod error;
 mod events;
+pub mod guide;
 pub mod lifecycle;
 pub mod loader;
 mod logging;
