@@ -22,6 +22,12 @@ async fn what_does_not_depend_on_a_process() {
         ask("/users/4711").await.json::<Value>(),
         json!({ "id": "4711" })
     );
+    ask("/framework").await.expect_status(400);
+    let whole = app.http_request().get("/framework");
+    let whole = whole.header("host", "showcase.test").send().await;
+    assert_eq!(whole.header("x-stamp"), Some("showcase"));
+    assert_eq!(whole.expect_status(200).text(), "Hello, test");
+    assert_eq!(ask("/hello").await.header("x-stamp"), None);
     let page = ask("/").await;
     assert_eq!(
         page.header("content-type"),

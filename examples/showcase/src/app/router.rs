@@ -4,6 +4,7 @@ use hatchery::response::Html;
 use hatchery::{Application, BoxError, Routes};
 
 use super::controller::{cache, faults, home};
+use super::service::greeter::Greeting;
 use crate::settings::Showcase;
 
 #[hatchery::router]
@@ -14,6 +15,7 @@ fn router(routes: &mut Routes, app: &Application) -> Result<(), BoxError> {
     let greeting: &'static str = settings.greeting.leak();
     routes.get("/", async move || Html(page)).name("home");
     routes.get("/hello", async move || greeting);
+    app.locals().insert(Greeting(greeting));
     if settings.faults {
         routes.prefix("/faults", add_faults);
         routes.get("/cache", cache::look);
