@@ -71,6 +71,7 @@ pub(super) fn from_json(bytes: &[u8], env: &str) -> Result<Config, ConfigError> 
         root,
         env: env.to_owned(),
         scope: beside.scope,
+        base_dir: PathBuf::new(),
         plugins: beside.plugins,
         files: beside.files,
     })

@@ -202,6 +202,7 @@ impl Config {
             root: loader.root,
             env,
             scope,
+            base_dir: sources.base_dir.clone(),
             files,
             plugins: Vec::new(),
         })

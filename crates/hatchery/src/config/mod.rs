@@ -28,7 +28,7 @@ pub(crate) mod sections;
 pub(crate) mod suggest;
 mod tree;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use hatchery_master::settings::{Cluster, Listen, Settings};
 use serde::de::DeserializeOwned;
@@ -48,6 +48,8 @@ pub struct Config {
     root: Node,
     env: String,
     scope: Option<String>,
+    /// Empty in children: they run in it.
+    base_dir: PathBuf,
     /// Relative to the base directory.
     files: Vec<PathBuf>,
     /// The names of the plugins that are there, in load order.
@@ -74,6 +76,11 @@ impl Config {
     /// The scope's name: a second dimension beside the environment, say a place or a customer.
     pub fn scope(&self) -> Option<&str> {
         self.scope.as_deref()
+    }
+
+    /// The directory that `config/` is in; empty where it is the working directory.
+    pub fn base_dir(&self) -> &Path {
+        &self.base_dir
     }
 
     /// The names of the plugins that are enabled here, in load order.

@@ -9,6 +9,7 @@ use super::{Config, ConfigError, ConfigErrorCode, ConfigProblem, limits};
 use crate::lifecycle::BootSettings;
 use crate::logging::LoggerSettings;
 use crate::router::RouterSettings;
+use crate::routes::ViewSettings;
 
 /// A table that somebody reads.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,7 @@ pub(crate) const OWN: &[Section] = &[
     Section::unchecked("middleware"),
     Section::read::<RouterSettings>("router"),
     Section::unchecked("routes"),
+    Section::read::<ViewSettings>("view"),
     Section::unchecked("custom_loader"),
     Section::read::<DumpSettings>("dump"),
 ];

@@ -17,6 +17,10 @@ pub(crate) fn application(config: &serde_json::Value) -> Application {
 }
 
 pub(crate) fn of_config(config: Config) -> Application {
+    in_env("unittest", config)
+}
+
+pub(crate) fn in_env(env: &str, config: Config) -> Application {
     let identity = Identity {
         role: Role::Check,
         slot: None,
@@ -25,7 +29,7 @@ pub(crate) fn of_config(config: Config) -> Application {
         workers: 0,
     };
     let (_, moments) = Bells::new();
-    let env = "unittest".to_owned();
+    let env = env.to_owned();
     Application::new(crate::package!(), env, identity, config, moments)
 }
 

@@ -1,40 +1,27 @@
-//! `validate` and `template`: what a route asks of what comes in, and what shows what goes out.
+//! `validate`: what a route asks of what comes in.
 
-use axum::response::Response;
-use serde_json::Value;
+#[cfg(feature = "validate")]
+mod schema;
 
-use super::{InputError, Reply};
-use crate::Application;
+#[cfg(feature = "validate")]
+pub(super) use schema::Check;
 
 /// A JSON Schema. There is none in this build.
+#[cfg(not(feature = "validate"))]
 pub(super) enum Check {}
 
-/// A template. There is none in this build.
-pub(super) enum View {}
-
+#[cfg(not(feature = "validate"))]
 impl Check {
-    pub(super) fn new(_: &Value) -> Result<Self, String> {
+    pub(super) fn new(_: &serde_json::Value, _: &crate::config::Place) -> Result<Self, String> {
         Err(
-            "`validate` needs a build of Hatchery that has JSON Schema, which this one has not"
+            "`validate` needs the feature `validate` of Hatchery: in Cargo.toml, add it to the \
+             `features` of `hatchery`"
                 .to_owned(),
         )
     }
 
-    /// The event again, or what is wrong with it.
-    pub(super) fn look(&self, _: Value) -> Result<Value, InputError> {
-        match *self {}
-    }
-}
-
-impl View {
-    pub(super) fn new(_: &Application, _: &str) -> Result<Self, String> {
-        Err(
-            "`template` needs a build of Hatchery that has templates, which this one has not"
-                .to_owned(),
-        )
-    }
-
-    pub(super) fn show(&self, _: Reply) -> Response {
+    /// The input again, or what is wrong with it.
+    pub(super) fn look(&self, _: super::Input) -> Result<super::Input, crate::Error> {
         match *self {}
     }
 }

@@ -16,14 +16,18 @@ pub struct Event<T>(pub T);
 
 /// What came in, before it has a type.
 #[doc(hidden)]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// The query of a request without a body.
     Query(Uri),
     Json(Bytes),
     Form(Bytes),
     /// Looked through already.
-    Value(Value),
+    Checked {
+        value: Value,
+        /// What it was before: fields are text.
+        fields: Option<Box<Input>>,
+    },
 }
 
 /// What the first argument of a handler is made of.
@@ -67,6 +71,12 @@ impl Input {
         }
     }
 
+    /// Whether it is fields of text, and no JSON.
+    #[cfg(feature = "validate")]
+    pub(super) fn has_fields(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::Form(_))
+    }
+
     /// As a type.
     fn read<T: DeserializeOwned>(self) -> Result<T, InputError> {
         let form = |bytes: &[u8]| {
@@ -85,15 +95,24 @@ impl Input {
             Self::Query(uri) => form(uri.query().unwrap_or_default().as_bytes()),
             Self::Form(body) => form(&body),
             Self::Json(body) => serde_json::from_slice(&body).map_err(json),
-            Self::Value(value) => serde_json::from_value(value).map_err(json),
+            Self::Checked {
+                value,
+                fields: None,
+            } => serde_json::from_value(value).map_err(json),
+            Self::Checked {
+                value,
+                fields: Some(fields),
+            } => T::deserialize(&value).or_else(|_| fields.read()),
         }
     }
 
     /// Without a type. Fields of a form and of a query are strings; one that comes more than once
     /// is an array of them.
     pub(super) fn into_value(self) -> Result<Value, InputError> {
-        if matches!(self, Self::Json(_) | Self::Value(_)) {
-            return self.read();
+        match self {
+            Self::Checked { value, .. } => return Ok(value),
+            Self::Json(_) => return self.read(),
+            Self::Query(_) | Self::Form(_) => {}
         }
         let pairs: Vec<(String, String)> = self.read()?;
         let mut fields = serde_json::Map::new();
@@ -118,6 +137,11 @@ impl InputError {
             status: StatusCode::BAD_REQUEST,
             text: text.to_owned(),
         }
+    }
+
+    #[cfg(feature = "validate")]
+    pub(super) fn into_error(self) -> crate::Error {
+        crate::Error::new(self.status, self.text)
     }
 }
 

@@ -26,13 +26,31 @@
 //! method = "get"           # the default; or several, ["get", "post"]
 //! name = "search"          # for `url_for`
 //! middlewares = ["timing"]
+//! template = "search.html" # below `view/`; with the feature `templates`
+//!
+//! [routes.validate]        # JSON Schema of what comes in; with the feature `validate`
+//! required = ["q"]
+//! properties = { q = { type = "string", minLength = 2 }, page = { type = "integer" } }
 //! ```
+//!
+//! What does not fit `validate` is answered with 400, and in JSON each mistake has its field:
+//! `{"message": "the query is not as wanted: …", "errors": [{"path": "/q", "message": "…"}]}`.
+//! Fields of queries and forms are text; those whose type is a number or `boolean` in the schema
+//! are read as that first.
+//!
+//! `template` shows what the handler returns: the fields of an object are the template's variables,
+//! anything else is its `data`. The templates are [minijinja]'s, those of `*.html` escape what they
+//! show, and `[view] root` says where they are if not in `view/`. They are read at the start, and
+//! in the environment `local` again when they have changed.
+//!
+//! [minijinja]: https://docs.rs/minijinja
 
 mod check;
 mod event;
 mod named;
 mod reply;
 mod table;
+mod view;
 
 pub use event::Event;
 #[doc(hidden)]
@@ -43,6 +61,7 @@ pub use named::{HandlerFunction, Replying, WithEvent, named};
 #[doc(hidden)]
 pub use reply::{IntoReply, Reply};
 pub(crate) use table::add;
+pub(crate) use view::ViewSettings;
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::check::{Check, View};
+use super::check::Check;
+use super::view::{View, Views};
 use super::{Input, NamedHandler};
 use crate::config::suggest::{did_you_mean, suggest};
 use crate::config::{ConfigError, Place};
@@ -74,7 +75,11 @@ pub(crate) fn add(
             handlers.insert(name, registration);
         }
     }
-    let adding = Adding { app, handlers };
+    let adding = Adding {
+        app,
+        handlers,
+        views: Views::new(app),
+    };
     for (index, (entry, place)) in app.config().items("routes").enumerate() {
         if let Err(error) = adding.add(routes, index, &entry, place) {
             problems.push(error.to_string());
@@ -102,6 +107,7 @@ fn name_of(unit: &str, registration: &Registration) -> String {
 struct Adding<'a> {
     app: &'a Application,
     handlers: Handlers,
+    views: Views,
 }
 
 impl Adding<'_> {
@@ -144,12 +150,10 @@ impl Adding<'_> {
             return Ok(()); // only handlers are in the list
         };
         let methods = methods(route.method).map_err(wrong)?;
-        let check = route.validate.as_ref().map(Check::new).transpose();
-        let view = route
-            .template
-            .as_deref()
-            .map(|name| View::new(self.app, name))
-            .transpose();
+        let check = route.validate.as_ref();
+        let check = check.map(|schema| Check::new(schema, place)).transpose();
+        let view = route.template.as_deref();
+        let view = view.map(|name| self.views.view(name)).transpose();
         let answering = Answering {
             handler: make(),
             check: check.map_err(wrong)?,
@@ -234,9 +238,7 @@ impl Answering {
         let body = to_bytes(body, usize::MAX).await.map_err(unread)?;
         let mut input = Input::new(&parts, body).map_err(IntoResponse::into_response)?;
         if let Some(check) = &self.check {
-            let value = input.into_value().map_err(IntoResponse::into_response)?;
-            let value = check.look(value).map_err(IntoResponse::into_response)?;
-            input = Input::Value(value);
+            input = check.look(input).map_err(IntoResponse::into_response)?;
         }
         let reply = self.handler.call(parts, input).await;
         Ok(match &self.view {

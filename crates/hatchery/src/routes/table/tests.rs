@@ -1,5 +1,10 @@
 //! `[[routes]]`: what is served, and what is wrong.
 
+#[cfg(feature = "templates")]
+mod templates;
+#[cfg(feature = "validate")]
+mod validate;
+
 use std::fs;
 
 use axum::body::Body;
@@ -35,7 +40,24 @@ async fn echo(event: Value) -> Value {
     event
 }
 
-static ITEMS: [Registration; 3] = [
+#[derive(Deserialize)]
+struct Pages {
+    from: u8,
+    to: u8,
+}
+
+async fn page(Event(pages): Event<Pages>) -> [u8; 2] {
+    [pages.from, pages.to]
+}
+
+static ITEMS: [Registration; 4] = [
+    Registration {
+        module: "blog::app::controller::search",
+        name: "page",
+        file: "src/app/controller/search.rs",
+        line: 17,
+        item: Item::Handler(|| named(page)),
+    },
     Registration {
         module: "blog::app::controller::search",
         name: "find",
@@ -184,4 +206,26 @@ fn a_route_that_is_taken_is_a_conflict_of_two_places() {
     ] {
         assert!(problem.contains(part), "{part} in {problem}");
     }
+}
+
+#[cfg(not(feature = "validate"))]
+#[test]
+fn validate_names_the_feature_that_it_needs() {
+    let entry = "type = \"http\"\nroute = \"/x\"\nhandler = \"search.find\"\nvalidate = {}\n";
+    assert_eq!(
+        problem(entry),
+        "config/config.default.toml:1:1: `validate` needs the feature `validate` of Hatchery: in \
+         Cargo.toml, add it to the `features` of `hatchery`"
+    );
+}
+
+#[cfg(not(feature = "templates"))]
+#[test]
+fn template_names_the_feature_that_it_needs() {
+    let entry = "type = \"http\"\nroute = \"/x\"\nhandler = \"search.find\"\ntemplate = \"a\"\n";
+    assert_eq!(
+        problem(entry),
+        "config/config.default.toml:1:1: `template` needs the feature `templates` of Hatchery: in \
+         Cargo.toml, add it to the `features` of `hatchery`"
+    );
 }
