@@ -104,6 +104,40 @@ async fn search_is_a_route_of_the_configuration() {
 }
 
 #[tokio::test]
+async fn the_page_of_the_search_is_a_template_and_its_query_is_checked() {
+    let (app, _posts) = blog().await;
+    let page = app.http_request().get("/search?q=before").send().await;
+    page.expect_status(StatusCode::OK);
+    assert_eq!(
+        page.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    let text = page.text();
+    assert!(text.starts_with("<!doctype html>"), "{text}");
+    assert!(text.contains("<a href=\"/posts/1\">Hello</a>"), "{text}");
+
+    let page = app.http_request().get("/search?q=%3Cb%3E").send().await;
+    let text = page.text();
+    assert!(text.contains("nothing about “&lt;b&gt;”"), "{text}");
+
+    let wrong = app
+        .http_request()
+        .get(&format!("/search?q={}&page=2", "x".repeat(101)))
+        .header(header::ACCEPT, "application/json");
+    let wrong = wrong.send().await;
+    wrong.expect_status(StatusCode::BAD_REQUEST);
+    let unknown = "Additional properties are not allowed ('page' was unexpected)";
+    let long = "the value is longer than 100 characters";
+    assert_eq!(
+        wrong.json::<Value>(),
+        json!({
+            "message": format!("what came in is not as wanted: {unknown}; /q: {long}"),
+            "errors": [{ "path": "", "message": unknown }, { "path": "/q", "message": long }],
+        })
+    );
+}
+
+#[tokio::test]
 async fn the_administrator_sees_what_was_noted() {
     let (app, _posts) = blog().await;
     let draft = json!({ "title": "Noted" });

@@ -1,8 +1,8 @@
-//! `/api/search`, which is in the configuration (`[[routes]]`): what comes in is parsed already, and
-//! what is returned is the response.
+//! `/api/search` and `/search`, which are in the configuration (`[[routes]]`): what comes in is
+//! parsed already, and what is returned is the response, or what the template shows.
 
 use hatchery::{Context, Error, Event};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::app::model::store::Post;
 use crate::app::service::posts::Posts;
@@ -15,4 +15,27 @@ pub(crate) struct Wanted {
 #[hatchery::handler]
 pub(crate) async fn find(Event(wanted): Event<Wanted>, ctx: Context) -> Result<Vec<Post>, Error> {
     ctx.service::<Posts>().search(&wanted.q)
+}
+
+/// Nothing is searched for where there is no `q` yet.
+#[derive(Deserialize)]
+pub(crate) struct Form {
+    #[serde(default)]
+    q: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct Found {
+    q: String,
+    posts: Vec<Post>,
+}
+
+#[hatchery::handler]
+pub(crate) async fn page(Event(Form { q }): Event<Form>, ctx: Context) -> Result<Found, Error> {
+    let posts = if q.is_empty() {
+        Vec::new()
+    } else {
+        ctx.service::<Posts>().search(&q)?
+    };
+    Ok(Found { q, posts })
 }
