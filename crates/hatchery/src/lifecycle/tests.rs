@@ -237,6 +237,35 @@ fn semantic_33_configuration_from_elsewhere_is_there_before_anything_is_loaded()
     });
 }
 
+/// Changes the configuration at the last moment.
+struct Changing;
+
+impl Boot for Changing {
+    fn config_will_load(&self, config: &mut Config) -> Result<(), BoxError> {
+        let before: Shop = config.section("shop")?;
+        config.set("shop.vat", before.vat + 1)?;
+        Ok(())
+    }
+
+    fn config_did_load(&self, app: &Application) -> Result<(), BoxError> {
+        // Here it can only be read.
+        assert_eq!(app.section::<Shop>("shop")?.vat, 20);
+        Ok(())
+    }
+}
+
+#[test]
+fn semantic_33_config_will_load_is_the_last_moment_to_change_it() {
+    run(async {
+        let app = App::new(PACKAGE)
+            .section::<Shop>("shop")
+            .boot(BootRole::Application, Changing);
+        let app = TestApp::new(app).config("[shop]\nvat = 19");
+        let app = app.start().await.unwrap();
+        assert_eq!(app.section::<Shop>("shop").unwrap().vat, 20);
+    });
+}
+
 /// Never knows its configuration.
 struct Waiting;
 
@@ -281,6 +310,34 @@ fn semantic_35_a_failed_did_load_is_the_cause_and_36_what_was_begun_is_closed() 
         let notes = diary.notes();
         assert_eq!(notes[notes.len() - 3..], expected);
     });
+}
+
+#[test]
+fn semantic_36_a_failed_start_closes_what_was_begun_and_no_more() {
+    for (fails, closed) in [
+        ("config_did_load", &[][..]),
+        // At once, so that the second one's was not begun.
+        ("did_load begins", &["first before_close"]),
+        ("will_ready", &["second before_close", "first before_close"]),
+    ] {
+        run(async {
+            let diary = Diary::default();
+            let failing = Noting {
+                fails,
+                ..Noting::new("first", &diary)
+            };
+            let app = App::new(PACKAGE)
+                .boot(BootRole::Application, failing)
+                .boot(BootRole::Application, Noting::new("second", &diary));
+            TestApp::new(app).start().await.unwrap_err();
+            let notes = diary.notes();
+            let ended: Vec<_> = notes
+                .iter()
+                .filter(|note| note.ends_with("before_close"))
+                .collect();
+            assert_eq!(ended, closed, "{fails}: {notes:?}");
+        });
+    }
 }
 
 #[test]
