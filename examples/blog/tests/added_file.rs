@@ -34,7 +34,7 @@ impl Copy {
         let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("added_file");
         let _ = fs::remove_dir_all(&root);
         fs::create_dir_all(&root).unwrap();
-        for name in ["build.rs", "src", "config"] {
+        for name in ["build.rs", "src", "config", "view"] {
             copy(&Path::new(BLOG).join(name), &root.join(name));
         }
         let workspace = Path::new(WORKSPACE).canonicalize().unwrap();

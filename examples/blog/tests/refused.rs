@@ -20,6 +20,8 @@ fn refused(file: &str, text: &str) -> String {
         let from = format!("{}/config/{name}", env!("CARGO_MANIFEST_DIR"));
         fs::copy(from, config.join(name)).unwrap();
     }
+    let view = concat!(env!("CARGO_MANIFEST_DIR"), "/view");
+    std::os::unix::fs::symlink(view, base.path().join("view")).unwrap();
     fs::write(config.join(file), text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_blog"));
     command
