@@ -17,7 +17,7 @@ use super::Context;
 use crate::Application;
 use crate::error::{self, Raised};
 use crate::events::ErrorOrigin;
-use crate::middleware::{Answering, Next};
+use crate::middleware::{Answering, Caught, Next};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -54,7 +54,7 @@ impl Entry {
         self.app.state().events.request(&context);
         request.extensions_mut().insert(context.clone());
         let answer = match &mut self.rest {
-            Rest::Router(router) => Answer::Router(router.call(request)),
+            Rest::Router(router) => Answer::Router(Caught::call(|| router.call(request))),
             Rest::Chain(next) => Answer::Chain(next.call(request)),
         };
         Entering { context, answer }
@@ -72,7 +72,7 @@ pub(crate) struct Entering {
     reason = "a box for each request costs more"
 )]
 enum Answer {
-    Router(RouteFuture<Infallible>),
+    Router(Caught<RouteFuture<Infallible>>),
     Chain(Answering),
     /// An error's text becomes what the client wants.
     Rewritten(Pin<Box<dyn Future<Output = Response> + Send>>),
@@ -84,7 +84,10 @@ impl Future for Entering {
     fn poll(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Response> {
         let this = &mut *self;
         let response = match &mut this.answer {
-            Answer::Router(route) => ready!(Pin::new(route).poll(turn)),
+            Answer::Router(route) => {
+                let poll = route.poll(|route| Pin::new(route).poll(turn).map(|Ok(done)| done));
+                Ok(ready!(poll))
+            }
             Answer::Chain(answer) => ready!(Pin::new(answer).poll(turn)),
             Answer::Rewritten(response) => Ok(ready!(response.as_mut().poll(turn))),
         };
@@ -94,7 +97,7 @@ impl Future for Entering {
             if error::is_to_be_wrapped(&this.context, &response)
                 && response.extensions().get::<Raised>().is_none()
             {
-                let mut rewritten = Box::pin(error::wrap(response));
+                let mut rewritten = Box::pin(error::wrap(response, this.context.method().clone()));
                 let Poll::Ready(wrapped) = rewritten.as_mut().poll(turn) else {
                     this.answer = Answer::Rewritten(rewritten);
                     return Poll::Pending;
@@ -115,7 +118,7 @@ fn explain(context: &Context, response: &mut Response) {
             .app()
             .report(&error, &ErrorOrigin::Request, Some(context));
         error::answer(context, &error, response);
-    } else if error::nothing_to_say(response) {
+    } else if error::nothing_to_say(context, response) {
         error::say_reason(context, response);
     }
 }

@@ -33,8 +33,12 @@ impl Locals {
 
     /// Keeps `value`, in the place of another of its type.
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
+        let value: Shared = Arc::new(value);
         let mut typed = self.typed.write().unwrap_or_else(PoisonError::into_inner);
-        typed.insert(TypeId::of::<T>(), Arc::new(value));
+        let former = typed.insert(TypeId::of::<T>(), value);
+        // Its destructor may want to look something up here.
+        drop(typed);
+        drop(former);
     }
 
     /// The value of a type: this request's, else the application's.
@@ -101,7 +105,15 @@ pub(super) struct Slot(RwLock<Option<Shared>>);
 
 impl Slot {
     pub(super) fn put(&self, value: Shared) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        self.exchange(Some(value));
+    }
+
+    /// What was there ends when the lock is free: its destructor may want to look here.
+    fn exchange(&self, value: Option<Shared>) {
+        let mut slot = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let former = std::mem::replace(&mut *slot, value);
+        drop(slot);
+        drop(former);
     }
 
     pub(super) fn get(&self) -> Option<Shared> {
@@ -112,7 +124,7 @@ impl Slot {
     }
 
     pub(super) fn clear(&self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.exchange(None);
     }
 }
 

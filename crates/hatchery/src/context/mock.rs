@@ -53,7 +53,9 @@ impl Application {
         let factory: Factory = Arc::new(move |context| Box::new(make(context)));
         let services = mocks.services.write();
         let mut services = services.unwrap_or_else(PoisonError::into_inner);
-        services.insert(TypeId::of::<S>(), factory);
+        let former = services.insert(TypeId::of::<S>(), factory);
+        drop(services);
+        drop(former);
         mocks.any.store(true, Ordering::Release);
     }
 
@@ -71,7 +73,10 @@ impl Application {
         let mocks = &self.state().mocks;
         mocks.any.store(false, Ordering::Release);
         let services = mocks.services.write();
-        services.unwrap_or_else(PoisonError::into_inner).clear();
+        let mut services = services.unwrap_or_else(PoisonError::into_inner);
+        let former = std::mem::take(&mut *services);
+        drop(services);
+        drop(former);
         mocks.user.clear();
         self.clock().restore();
     }

@@ -21,8 +21,10 @@ pub trait Service: Send + Sync + 'static {
 /// Those made so far. A request uses few, so a list is quicker than a map.
 #[derive(Debug, Default)]
 pub(super) struct Services {
-    made: Mutex<Vec<(TypeId, Arc<dyn Any + Send + Sync>)>>,
+    made: Mutex<Vec<Made>>,
 }
+
+type Made = (TypeId, Arc<dyn Any + Send + Sync>);
 
 impl Services {
     /// The one of type `S`; `make` may ask for others.
@@ -31,18 +33,22 @@ impl Services {
             return service;
         }
         let service = Arc::new(make());
-        // Another task of the request may have been quicker.
-        if let Some(service) = self.find() {
-            return service;
-        }
         let mut services = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        services.push((TypeId::of::<S>(), Arc::clone(&service) as _));
-        service
+        // Another task of the request may have been quicker; ours goes once the lock is free.
+        let quicker = among(&services);
+        if quicker.is_none() {
+            services.push((TypeId::of::<S>(), Arc::clone(&service) as _));
+        }
+        drop(services);
+        quicker.unwrap_or(service)
     }
 
     fn find<S: Service>(&self) -> Option<Arc<S>> {
-        let services = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = services.iter().find(|(id, _)| *id == TypeId::of::<S>())?;
-        Arc::clone(&found.1).downcast().ok()
+        among(&self.made.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn among<S: Service>(services: &[Made]) -> Option<Arc<S>> {
+    let (_, found) = services.iter().find(|(id, _)| *id == TypeId::of::<S>())?;
+    Arc::clone(found).downcast().ok()
 }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use http::header::{ACCEPT, ALLOW, CONTENT_TYPE, SET_COOKIE};
+use http::header::{ACCEPT, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, SET_COOKIE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -394,4 +394,65 @@ fn wrk() -> Request<Body> {
     let host = HeaderValue::from_static("127.0.0.1:7001");
     request.headers_mut().insert("host", host);
     request
+}
+
+/// Asks something of the application when it ends.
+struct Asking(Application);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.locals().insert(1_u8);
+        let ctx = self.0.anonymous_context();
+        assert!(ctx.user::<u16>().is_none());
+        ctx.service::<Counter>();
+    }
+}
+
+#[test]
+fn a_value_ends_when_nothing_is_locked() {
+    let app = unittest();
+    for _ in 0..2 {
+        app.locals().insert(Asking(app.clone()));
+        app.mock_user(Asking(app.clone()));
+        let held = Asking(app.clone());
+        app.mock_service::<Counter>(move |ctx| {
+            let _ = &held;
+            Counter::new(ctx)
+        });
+    }
+    app.restore_mocks();
+    assert_eq!(app.locals().get(), Some(Arc::new(1_u8)));
+}
+
+#[tokio::test]
+async fn a_head_of_an_error_has_the_headers_of_a_get_and_no_body() {
+    async fn own() -> (StatusCode, Json<Value>) {
+        (StatusCode::CONFLICT, Json(json!({ "own": true })))
+    }
+    let router = Router::new()
+        .route("/own", get(own))
+        .route("/bare", get(async || StatusCode::CONFLICT))
+        .route(
+            "/raised",
+            get(async || Err::<(), _>(Error::internal("it broke"))),
+        );
+    for path in ["/own", "/bare", "/raised", "/nowhere"] {
+        for accept in ["application/json", "text/html", "text/plain"] {
+            let got = send(&unittest(), router.clone(), accepting(path, accept)).await;
+            let mut head = accepting(path, accept);
+            *head.method_mut() = Method::HEAD;
+            let head = send(&unittest(), router.clone(), head).await;
+            assert_eq!(head.body(), "");
+            assert_eq!(head.status(), got.status());
+            assert_eq!(head.headers()[CONTENT_TYPE], got.headers()[CONTENT_TYPE]);
+            let told = head.headers()[CONTENT_LENGTH].to_str().unwrap();
+            let length = got.body().len();
+            if path != "/raised" || accept == "text/plain" {
+                assert_eq!(told, length.to_string(), "{path} {accept}");
+            } else {
+                // The detail may name the request's method.
+                assert!(told.parse::<usize>().unwrap().abs_diff(length) < 8);
+            }
+        }
+    }
 }

@@ -2,8 +2,8 @@
 
 use axum::body::Body;
 use axum::response::Response;
-use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue, Method};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -25,13 +25,26 @@ pub(crate) fn answer(context: &Context, error: &Error, response: &mut Response) 
         Wanted::Text if shows_detail => (TEXT, text(error, message)),
         Wanted::Text => (TEXT, message),
     };
-    replace(response, kind, body);
+    replace(response, is_head(context), kind, body);
+}
+
+fn is_head(context: &Context) -> bool {
+    context.method() == Method::HEAD
 }
 
 /// Whether an error status comes without a word, as the router's own 404 and 405 do.
-pub(crate) fn nothing_to_say(response: &Response) -> bool {
+pub(crate) fn nothing_to_say(context: &Context, response: &Response) -> bool {
     let is_error = response.status().is_client_error() || response.status().is_server_error();
-    is_error && response.body().size_hint().exact() == Some(0)
+    if !is_error || response.body().size_hint().exact() != Some(0) {
+        return false;
+    }
+    // To a HEAD, the headers alone tell of the body that a GET has.
+    let headers = response.headers();
+    !is_head(context)
+        || match headers.get(CONTENT_LENGTH) {
+            Some(length) => length == "0",
+            None => !headers.contains_key(CONTENT_TYPE),
+        }
 }
 
 /// Gives a response without a body the one that its client wants.
@@ -43,7 +56,7 @@ pub(crate) fn say_reason(context: &Context, response: &mut Response) {
         Wanted::Html => (HTML, page::bare(status, message)),
         Wanted::Text => (TEXT, message.to_owned()),
     };
-    replace(response, kind, body);
+    replace(response, is_head(context), kind, body);
 }
 
 /// Whether a response is text about a client's mistake, as axum's extractors write it, where the
@@ -59,7 +72,12 @@ pub(crate) fn is_to_be_wrapped(context: &Context, response: &Response) -> bool {
 }
 
 /// The text as JSON.
-pub(crate) async fn wrap(response: Response) -> Response {
+pub(crate) async fn wrap(mut response: Response, method: Method) -> Response {
+    if method == Method::HEAD {
+        // The text is gone, and with it the length of its JSON.
+        relabel(response.headers_mut(), JSON);
+        return response;
+    }
     let (parts, body) = response.into_parts();
     let bytes = match body.collect().await {
         Ok(collected) => collected.to_bytes(),
@@ -69,7 +87,7 @@ pub(crate) async fn wrap(response: Response) -> Response {
     let message = String::from_utf8_lossy(&bytes);
     let mut response = Response::from_parts(parts, Body::empty());
     let body = json!({ "message": message }).to_string();
-    replace(&mut response, JSON, body);
+    replace(&mut response, false, JSON, body);
     response
 }
 
@@ -107,9 +125,21 @@ fn text(error: &Error, mut message: String) -> String {
     message
 }
 
-fn replace(response: &mut Response, kind: &'static str, body: String) {
-    *response.body_mut() = Body::from(body);
+/// The answer to a HEAD is that to a GET without its body.
+fn replace(response: &mut Response, is_head: bool, kind: &'static str, body: String) {
     let headers = response.headers_mut();
+    relabel(headers, kind);
+    if is_head {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    *response.body_mut() = if is_head {
+        Body::empty()
+    } else {
+        Body::from(body)
+    };
+}
+
+fn relabel(headers: &mut HeaderMap, kind: &'static str) {
     // They speak of the body that was there before.
     for header in [CONTENT_LENGTH, CONTENT_ENCODING, ETAG] {
         headers.remove(header);

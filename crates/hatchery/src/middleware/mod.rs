@@ -39,6 +39,7 @@
 //! in the path, and functions with `#[predicate]`; both together are an error, as are names that
 //! nobody has or that are in the chain twice.
 
+mod caught;
 mod chain;
 mod filter;
 mod function;
@@ -48,6 +49,7 @@ mod own;
 
 use serde::de::DeserializeOwned;
 
+pub(crate) use caught::Caught;
 pub(crate) use chain::Chain;
 
 #[doc(hidden)]

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use tower_service::Service;
 
 use super::Layer;
+use super::caught::Caught;
 
 /// A response that is under way.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -61,7 +62,8 @@ impl Next {
 
     /// Answers a request.
     pub async fn run(self, request: Request) -> Response {
-        (self.0)(request).await
+        let Ok(response) = Answering(Caught::call(|| (self.0)(request))).await;
+        response
     }
 
     /// The same for who has it on loan.
@@ -80,18 +82,18 @@ impl Service<Request> for Next {
     }
 
     fn call(&mut self, request: Request) -> Answering {
-        Answering((self.0)(request))
+        Answering(Caught::call(|| (self.0)(request)))
     }
 }
 
 /// The future of [`Next`].
-pub struct Answering(Answer);
+pub struct Answering(Caught<Answer>);
 
 impl Future for Answering {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(turn).map(Ok)
+        self.0.poll(|answer| answer.as_mut().poll(turn)).map(Ok)
     }
 }
 

@@ -181,3 +181,13 @@ fn an_option_that_a_middleware_does_not_know_is_an_error() {
         "effective configuration: unknown key `middleware.bare.name`"
     );
 }
+
+#[tokio::test]
+async fn a_panic_before_the_future_or_in_it_is_a_500_for_what_lies_around() {
+    let at_once = Next::of(|_| panic!("on purpose"));
+    let later = Next::of(|_| Box::pin(async { panic!("on purpose") }));
+    for next in [at_once, later] {
+        let response = next.run(Request::new(axum::body::Body::empty())).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+}

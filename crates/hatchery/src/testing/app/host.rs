@@ -30,8 +30,8 @@ pub(super) type Door = mpsc::UnboundedSender<Ask>;
 pub(super) struct Ask {
     pub(super) request: Request<Bytes>,
     pub(super) peer: Option<SocketAddr>,
-    /// Where the complete answer goes, or why there is none. Nothing comes when the handler has
-    /// panicked.
+    /// Where the complete answer goes, or why there is none. Nothing comes when what lies around
+    /// the application has panicked.
     pub(super) tell: oneshot::Sender<Result<Response<Bytes>, String>>,
 }
 

@@ -326,3 +326,41 @@ fn background_work_can_be_waited_for_and_is_waited_for_at_the_end() {
         assert!(done.load(Ordering::Relaxed));
     });
 }
+
+#[test]
+fn a_panic_is_an_error_as_any_other() {
+    run(async {
+        let diary = Diary::default();
+        let listens = diary.clone();
+        let app = serves(move |app| {
+            app.on_error({
+                let diary = listens.clone();
+                move |event| diary.note(event.error().to_string())
+            });
+            app.on_response(move |event| listens.note(event.status().as_str()));
+            Router::new().route(
+                "/panic",
+                get(async |ctx: Context| -> &'static str {
+                    ctx.cookies().set(("seen", "yes"));
+                    panic!("{} on purpose", ctx.request_id())
+                }),
+            )
+        });
+        let app = TestApp::new(app)
+            .config("[middleware.meta]\nenable = true")
+            .start()
+            .await
+            .unwrap();
+        let ask = app.http_request().get("/panic");
+        let ask = ask.header("accept", "application/json");
+        let failed = ask.header("x-request-id", "abc").send().await;
+        failed.expect_status(StatusCode::INTERNAL_SERVER_ERROR);
+        let message = failed.json::<Value>()["message"].clone();
+        assert_eq!(message, "panicked: abc on purpose");
+        assert_eq!(failed.header("x-request-id"), Some("abc"));
+        assert!(failed.header("set-cookie").is_some());
+        // The outer middleware has seen the response out.
+        assert!(failed.header("x-readtime").is_some());
+        assert_eq!(diary.notes(), ["panicked: abc on purpose", "500"]);
+    });
+}

@@ -1,0 +1,51 @@
+//! Panics of an application's code as errors.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
+
+use axum::response::{IntoResponse as _, Response};
+
+use crate::Error;
+use crate::runtime::panic_message;
+
+/// The future of a response. If it panics, the response is an error as any other: middleware sees
+/// it, listeners hear of it, and the client gets the form that it wants.
+pub(crate) enum Caught<F> {
+    Runs(F),
+    /// What should have made the future has panicked.
+    Panicked(Error),
+    Over,
+}
+
+impl<F> Caught<F> {
+    /// What `work` makes.
+    pub(crate) fn call(work: impl FnOnce() -> F) -> Self {
+        match catch_unwind(AssertUnwindSafe(work)) {
+            Ok(future) => Self::Runs(future),
+            Err(panic) => Self::Panicked(panicked(&*panic)),
+        }
+    }
+
+    /// Has `poll` poll the future.
+    pub(crate) fn poll(&mut self, poll: impl FnOnce(&mut F) -> Poll<Response>) -> Poll<Response> {
+        let Self::Runs(future) = self else {
+            return match std::mem::replace(self, Self::Over) {
+                Self::Panicked(error) => Poll::Ready(error.into_response()),
+                _ => Poll::Pending,
+            };
+        };
+        catch_unwind(AssertUnwindSafe(|| poll(future))).unwrap_or_else(|panic| {
+            // What the future held is in an unknown state: drop it now, and let a panic in one of
+            // its destructors do no harm.
+            let rest = std::mem::replace(self, Self::Over);
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
+            Poll::Ready(panicked(&*panic).into_response())
+        })
+    }
+}
+
+/// The panic hook has written where it was by then.
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    Error::internal(format!("panicked: {}", panic_message(panic)))
+}
