@@ -138,6 +138,16 @@ fn a_successor_that_drains_hands_on_what_it_inherits() {
     assert_eq!(second.ended(), 0);
 }
 
+/// Stops a successor, and waits until it is: a signal that is sent is not yet felt.
+fn freeze(heir: &Run) {
+    heir.signal(Signal::Stop);
+    let stat = format!("/proc/{}/stat", heir.child.pid);
+    until("it is stopped", || {
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+    });
+}
+
 /// A successor that takes nothing: everything is served to its end where it was.
 fn takes_nothing(heir: &Run, clients: Vec<Kept>, old: &Run) {
     let count = clients.len() as u64;
@@ -160,7 +170,7 @@ fn takes_nothing(heir: &Run, clients: Vec<Kept>, old: &Run) {
 fn a_successor_that_is_stopped_loses_nothing() {
     let (old, heir) = (started("patient"), started("serve"));
     let clients = kept(&old, 3 * UNACKNOWLEDGED_MAX);
-    heir.signal(Signal::Stop);
+    freeze(&heir);
     connect(&old, &heir);
     old.drain(true);
     takes_nothing(&heir, clients, &old);
@@ -186,7 +196,7 @@ fn a_successor_that_is_blocked_loses_nothing() {
 fn a_successor_that_is_killed_loses_nothing_that_it_has_not_acknowledged() {
     let (old, heir) = (started("patient"), started("serve"));
     let clients = kept(&old, 3 * UNACKNOWLEDGED_MAX);
-    heir.signal(Signal::Stop);
+    freeze(&heir);
     connect(&old, &heir);
     old.drain(true);
     heir.signal(Signal::Kill);
