@@ -142,9 +142,11 @@ impl<F: ?Sized> Listeners<F> {
         if !self.any.load(Ordering::Acquire) {
             return;
         }
-        // A listener may add another.
-        let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
-        let list = list.clone();
+        // A listener may add another: the lock must be free while they run.
+        let list = self.list.read().map_or_else(
+            |poisoned| poisoned.into_inner().clone(),
+            |list| list.clone(),
+        );
         for listener in &list {
             if catch_unwind(AssertUnwindSafe(|| call(listener))).is_err() {
                 complain(format_args!("a listener for events panicked"));
@@ -181,5 +183,19 @@ impl Application {
         crate::error::log(error, origin, context);
         let event = ErrorEvent::new(error, origin, context);
         self.state().events.error(&event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_may_add_another() {
+        let all: Arc<Listeners<dyn Fn() + Send + Sync>> = Arc::default();
+        let again = Arc::clone(&all);
+        all.add(Arc::new(move || again.add(Arc::new(|| {}))));
+        all.each(|listener| listener());
+        assert_eq!(all.list.read().map(|list| list.len()).ok(), Some(2));
     }
 }

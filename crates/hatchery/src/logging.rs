@@ -93,7 +93,20 @@ fn line(event: &Event<'_>, now: SystemTime) -> String {
     } = parts;
     let context = context.map_or_else(String::new, |context| format!("[{context}] "));
     let pid = std::process::id();
-    format!("{date} {level} {pid} {context}{message}{fields}")
+    one_line(format!("{date} {level} {pid} {context}{message}{fields}"))
+}
+
+/// What comes from clients must not write lines of its own.
+fn one_line(line: String) -> String {
+    if !line.contains(char::is_control) {
+        return line;
+    }
+    let escaped = line.chars().map(|letter| match letter {
+        '\t' => "\t".to_owned(),
+        control if control.is_control() => control.escape_default().to_string(),
+        other => other.to_string(),
+    });
+    escaped.collect()
 }
 
 /// The fields of an event, the known ones apart.
@@ -113,5 +126,17 @@ impl Visit for Parts {
                 let _ = write!(self.fields, " {name}={value:?}");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_client_sends_writes_no_line_of_its_own() {
+        let line = one_line("no page a\nERROR 1 all is lost\u{1b}[2J".to_owned());
+        assert_eq!(line, "no page a\\nERROR 1 all is lost\\u{1b}[2J");
+        assert_eq!(one_line("ü".to_owned()), "ü");
     }
 }

@@ -51,7 +51,10 @@ impl Mask {
         let whole = joined(&words);
         let word = words.iter().any(|word| {
             let word = word.strip_suffix('s').unwrap_or(word);
-            matches!(word, "secret" | "token" | "password" | "credential")
+            matches!(
+                word,
+                "secret" | "token" | "password" | "credential" | "authorization" | "bearer"
+            )
         });
         let last = words
             .last()
@@ -105,6 +108,12 @@ const SUFFIXES: &[&str] = &[
     "accesskey",
     "privatekey",
     "apikey",
+    "accountkey",
+    "encryptionkey",
+    "jwtkey",
+    "sessionkey",
+    "signingkey",
+    "sshkey",
 ];
 
 /// `masterKey`, `master_key` and `master-key` are the same two words.

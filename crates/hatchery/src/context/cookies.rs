@@ -74,7 +74,10 @@ fn sent(context: &Context) -> CookieJar {
     for header in context.headers().get_all(COOKIE) {
         let Ok(text) = header.to_str() else { continue };
         for cookie in Cookie::split_parse_encoded(text.to_owned()).flatten() {
-            jar.add_original(cookie);
+            // Of two with one name the first counts: clients send the most specific one first.
+            if jar.get(cookie.name()).is_none() {
+                jar.add_original(cookie);
+            }
         }
     }
     jar

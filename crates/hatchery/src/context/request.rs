@@ -75,8 +75,9 @@ impl Context {
     /// is set: anybody can write such headers.
     pub fn ips(&self) -> Vec<IpAddr> {
         let trust = self.trust();
-        let text = self.forwarded(&trust.ip_headers);
-        let all: Vec<_> = text.map_or_else(Vec::new, |text| text.split(',').collect());
+        // A proxy may add a line of its own below the one that the client wrote.
+        let texts = self.all_forwarded(&trust.ip_headers);
+        let all: Vec<_> = texts.flat_map(|text| text.split(',')).collect();
         let keep = match trust.max_ips_count {
             0 => all.len(),
             count => count,
@@ -111,6 +112,20 @@ impl Context {
 
     fn trust(&self) -> &super::Trust {
         &self.app().state().trust
+    }
+
+    /// All lines of the first of these headers that is there, if headers are believed.
+    fn all_forwarded<'c>(&'c self, names: &[HeaderName]) -> impl Iterator<Item = &'c str> {
+        let headers = self.headers();
+        let believed = self.trust().proxy;
+        let there = names
+            .iter()
+            .find(|name| believed && headers.contains_key(*name));
+        let lines = there.map(|name| headers.get_all(name).into_iter());
+        lines
+            .into_iter()
+            .flatten()
+            .filter_map(|line| line.to_str().ok())
     }
 
     /// The first of these headers that is there, if headers are believed.

@@ -218,8 +218,13 @@ fn semantic_45_forwarded_addresses_count_only_behind_a_proxy_and_from_the_right(
         format!("{ip} {ips:?} {} {}", ctx.host().unwrap(), ctx.protocol())
     };
     assert_eq!(asks(json!({})), "192.0.2.7 [] inner:7001 http");
+    // Unless it is said how many proxies there are, there is one: the rest anybody can write.
     assert_eq!(
         asks(json!({ "proxy": true })),
+        r#"10.0.0.1 ["10.0.0.1"] inner:7001 https"#
+    );
+    assert_eq!(
+        asks(json!({ "proxy": true, "max_ips_count": 0 })),
         r#"198.51.100.1 ["198.51.100.1", "203.0.113.9", "10.0.0.1"] inner:7001 https"#
     );
     assert_eq!(
@@ -230,6 +235,27 @@ fn semantic_45_forwarded_addresses_count_only_behind_a_proxy_and_from_the_right(
     assert_eq!(asks(all), r#"10.0.0.1 ["10.0.0.1"] blog.example https"#);
     let other = json!({ "proxy": true, "ip_headers": ["x-client"] });
     assert_eq!(asks(other), "192.0.2.7 [] inner:7001 https");
+}
+
+#[test]
+fn a_proxys_own_line_counts_before_the_clients() {
+    let mut request = request("/");
+    for line in ["203.0.113.66", "198.51.100.1"] {
+        let line = HeaderValue::from_static(line);
+        request.headers_mut().append("x-forwarded-for", line);
+    }
+    let app = app_in("prod", &json!({ "http": { "proxy": true } }));
+    let ctx = Context::new(app, &request, None);
+    assert_eq!(ctx.ip().unwrap().to_string(), "198.51.100.1");
+}
+
+#[test]
+fn of_two_cookies_with_one_name_the_first_counts() {
+    let mut request = request("/");
+    let both = HeaderValue::from_static("id=mine; id=tossed");
+    request.headers_mut().insert("cookie", both);
+    let ctx = unittest().context_for(&request);
+    assert_eq!(ctx.cookies().get("id").as_deref(), Some("mine"));
 }
 
 async fn fails() -> Result<(), Error> {

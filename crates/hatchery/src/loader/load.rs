@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hatchery_master::settings::Cluster;
+use serde_json::Value as Json;
 
 use super::custom;
 use super::extend::Extensions;
@@ -72,8 +73,10 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
     let (order, absent) = app.units.split(&config);
     let mut order = LoadOrder::new(order, &absent, Registration::all())?;
     let mut hooks = Hooks::collect(&mut order, role, &timing)?;
+    let before = config.clone();
     hooks.load_config(&mut config).await?;
     hooks.config_will_load(&mut config)?;
+    unchanged(&before, &config)?;
     sections::check(&config, &declared)?;
     let limits = crate::config::limits(&config)?;
     if let (Some(run_dir), Some(name)) = (&run_dir, identity.file()) {
@@ -103,6 +106,22 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
         timing,
         drain_timeout,
     })
+}
+
+/// What the master goes by is fixed when it starts: a hook that changed it would only believe so.
+fn unchanged(before: &Config, after: &Config) -> Result<(), BoxError> {
+    for table in ["cluster", "listen"] {
+        let [before, after] =
+            [before, after].map(|config| config.get::<Json>(table).ok().flatten());
+        if before != after {
+            return Err(format!(
+                "a hook has changed [{table}], which the master has read already: set it in a file, \
+                 a variable or a flag"
+            )
+            .into());
+        }
+    }
+    Ok(())
 }
 
 impl Loaded {

@@ -97,7 +97,9 @@ impl Pattern {
                 }
             }
         }
-        Ok(path)
+        // `//host` would be another site's address.
+        let slashes = path.len() - path.trim_start_matches('/').len();
+        Ok(path.split_off(slashes.saturating_sub(1)))
     }
 
     fn has_no_name_twice(&self) -> Result<(), String> {

@@ -62,11 +62,15 @@ impl Input {
         let kind = kind.to_ascii_lowercase();
         match kind.as_str() {
             "application/x-www-form-urlencoded" => Ok(Self::Form(body)),
-            "" | "application/json" => Ok(Self::Json(body)),
+            "application/json" => Ok(Self::Json(body)),
             _ if kind.ends_with("+json") => Ok(Self::Json(body)),
             _ => Err(InputError {
                 status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                text: format!("a body of type {kind} is neither JSON nor a form"),
+                text: match kind.as_str() {
+                    // A page elsewhere may send such a one without asking the browser.
+                    "" => "a body without content-type: say whether it is JSON or a form".into(),
+                    kind => format!("a body of type {kind} is neither JSON nor a form"),
+                },
             }),
         }
     }

@@ -5,6 +5,8 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 use serde::Serialize;
 
+use crate::Error;
+
 /// A handler's return value.
 #[doc(hidden)]
 #[derive(Debug)]
@@ -43,14 +45,14 @@ impl<T: Serialize> IntoReply<Plain> for T {
     fn into_reply(self) -> Reply {
         let bytes = match serde_json::to_vec(&self) {
             Ok(bytes) => bytes,
-            Err(error) => return Reply::internal(&error),
+            Err(error) => return Reply::internal(error),
         };
         if bytes.first() != Some(&b'"') {
             return Reply::Json(bytes.into());
         }
         match serde_json::from_slice(&bytes) {
             Ok(text) => Reply::Text(text),
-            Err(error) => Reply::internal(&error),
+            Err(error) => Reply::internal(error),
         }
     }
 }
@@ -75,9 +77,9 @@ where
 }
 
 impl Reply {
-    fn internal(error: &serde_json::Error) -> Self {
-        let text = format!("the handler's return value is not JSON: {error}");
-        Self::Response((http::StatusCode::INTERNAL_SERVER_ERROR, text).into_response())
+    fn internal(error: serde_json::Error) -> Self {
+        let what = Error::internal("the handler's return value is not JSON");
+        Self::Response(what.with_source(error).into_response())
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::MissedTickBehavior;
 use super::control::Duty;
 use super::moment::Bells;
 use super::record;
-use super::worker::heed;
+use super::worker::{before_close, heed};
 use super::{Child, Hook};
 use crate::complain::complain;
 use crate::lifecycle::Life;
@@ -175,7 +175,7 @@ impl Duty for AgentDuty {
     fn drain(&self, limit: Duration, _successor: bool) {
         self.bells.shutdown();
         let now = Instant::now();
-        let deadline = now.checked_add(limit).unwrap_or(now);
+        let deadline = now.checked_add(before_close(limit)).unwrap_or(now);
         self.end
             .send_modify(|end| *end = Some(end.map_or(deadline, |end| end.min(deadline))));
     }

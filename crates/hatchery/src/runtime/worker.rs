@@ -119,6 +119,12 @@ pub(super) async fn heed((mut term, _int): (Signal, Signal), leaving: impl FnOnc
     // The handler stays for the life of the process, so further signals do nothing.
 }
 
+/// What connections (and the agent's hook) may take of a drain. When its time is over the master
+/// kills: the rest is left for `before_close`.
+pub(super) fn before_close(limit: Duration) -> Duration {
+    limit / 10 * 9
+}
+
 /// What the kernel is told to call the process, in 15 bytes.
 fn name(app: &str, slot: Option<u32>) -> String {
     match slot {
@@ -139,7 +145,7 @@ struct WorkerDuty {
 impl Duty for WorkerDuty {
     fn drain(&self, limit: Duration, successor: bool) {
         self.bells.shutdown();
-        self.orders.drain(limit, successor);
+        self.orders.drain(before_close(limit), successor);
     }
 
     fn adopt(&self, listener: u32, socket: OwnedFd) {

@@ -66,7 +66,7 @@ impl Default for Limits {
             max_headers: 100,
             body_limit: 2 * 1024 * 1024,
             proxy: false,
-            max_ips_count: 0,
+            max_ips_count: 1,
             ip_headers: vec!["x-forwarded-for".into(), "x-real-ip".into()],
             host_headers: Vec::new(),
             protocol_headers: vec!["x-forwarded-proto".into()],

@@ -143,11 +143,14 @@ async fn a_route_of_the_configuration_is_served() {
     let (status, _) = ask(&app, http::Request::get("/search"), "").await;
     assert_eq!(status, StatusCode::BAD_REQUEST);
     for method in ["POST", "PUT"] {
-        let request = http::Request::builder().method(method).uri("/echo");
+        let request = || http::Request::builder().method(method).uri("/echo");
+        let typed = request().header("content-type", "application/json");
         assert_eq!(
-            ask(&app, request, "false").await,
+            ask(&app, typed, "false").await,
             (StatusCode::OK, "false".to_owned())
         );
+        let (status, _) = ask(&app, request(), "false").await;
+        assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
     let (status, _) = ask(&app, http::Request::get("/echo"), "").await;
     assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);

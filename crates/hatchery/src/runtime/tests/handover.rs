@@ -144,7 +144,11 @@ fn freeze(heir: &Run) {
     let stat = format!("/proc/{}/stat", heir.child.pid);
     until("it is stopped", || {
         let stat = std::fs::read_to_string(&stat).unwrap();
-        stat.rsplit(')').next().unwrap().trim_start().starts_with('T')
+        stat.rsplit(')')
+            .next()
+            .unwrap()
+            .trim_start()
+            .starts_with('T')
     });
 }
 

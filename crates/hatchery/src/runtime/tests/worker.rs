@@ -158,6 +158,8 @@ fn user_code_learns_of_pressure() {
     assert_eq!(run.hear(), Some(ToMaster::Ready));
     let answer = run.request("/pressure");
     until("the request is in flight", || run.page.in_flight() == 1);
+    // One thread serves both: when this is answered, the other one waits.
+    assert!(run.get("/who").contains("200 OK"));
     run.tell(&ToChild::Pressure { level: 1 }, &[]);
     assert!(answer.read().ends_with("became Trim"));
     assert!(run.get("/pressure").ends_with("is Trim"));

@@ -1,7 +1,6 @@
 //! Who is no administrator goes no further. The configuration says for which requests.
 
 use hatchery::extract::Request;
-use hatchery::http::Method;
 use hatchery::http::request::Parts;
 use hatchery::middleware::Next;
 use hatchery::response::Response;
@@ -20,5 +19,5 @@ async fn admin_only(ctx: Context, request: Request, next: Next) -> Result<Respon
 /// What `match = { predicate = "changes_posts" }` names.
 #[hatchery::predicate]
 fn changes_posts(request: &Parts) -> bool {
-    request.uri.path().starts_with("/posts") && request.method != Method::GET
+    request.uri.path().starts_with("/posts") && !request.method.is_safe()
 }

@@ -32,7 +32,9 @@ impl Posts {
         let size = self.ctx.app().section::<Blog>("blog")?.page_size;
         let store = self.store()?;
         let ids = store.ids()?;
-        let ids = ids.into_iter().skip(number.saturating_sub(1) * size);
+        let ids = ids
+            .into_iter()
+            .skip(number.saturating_sub(1).saturating_mul(size));
         // One that goes away meanwhile is not there.
         let posts = ids.take(size).filter_map(|id| store.find(id).transpose());
         Ok(posts.collect::<Result<_, _>>()?)
