@@ -122,7 +122,7 @@ async fn the_page_of_the_search_is_a_template_and_its_query_is_checked() {
 
     let wrong = app
         .http_request()
-        .get(&format!("/search?q={}&page=2", "x".repeat(101)))
+        .get(format!("/search?q={}&page=2", "x".repeat(101)))
         .header(header::ACCEPT, "application/json");
     let wrong = wrong.send().await;
     wrong.expect_status(StatusCode::BAD_REQUEST);
