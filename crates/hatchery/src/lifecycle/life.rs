@@ -95,6 +95,8 @@ impl Life {
             .take();
         if let Some(after) = after {
             after.abort();
+            // Only now has it let go of everything.
+            let _ = after.await;
         }
         self.finish_background().await;
         self.hooks.close(&self.app).await;
