@@ -58,6 +58,7 @@ pub use function::{FromFn, Options, from_fn};
 pub use layer::Layer;
 #[doc(hidden)]
 pub use layer::{IntoLayer, MakeLayer, from_layer};
+pub(crate) use next::Answer;
 pub use next::{Answering, Next};
 
 use crate::Application;

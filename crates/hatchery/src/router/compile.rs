@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, any_service, on_service};
 use http::{HeaderValue, Method, StatusCode, header};
@@ -15,7 +16,7 @@ use super::route::{Endpoint, Methods, Step};
 use super::table::RouteTable;
 use super::{Mounted, Route, Routes, Source, page};
 use crate::config::suggest::did_you_mean;
-use crate::middleware::Next;
+use crate::middleware::{Answer, Next};
 use crate::{Application, BoxError};
 
 /// The middleware that routes can name.
@@ -141,9 +142,11 @@ impl Routes {
                 router = router.route(&path.path, endpoint);
             }
         }
+        let routers = self.routers.into_iter();
+        let routers = routers.map(|mounted| compiler.mounted(mounted)).collect();
         problems.append(&mut compiler.problems);
         if problems.is_empty() {
-            router = mount(router, self.routers, &shared, &table, &mut problems);
+            router = mount(router, routers, &shared, &table, &mut problems);
         }
         if !problems.is_empty() {
             return Err(RouteError { problems });
@@ -221,6 +224,16 @@ impl Compiler<'_> {
         }
     }
 
+    /// What lies around an axum router, if anything does.
+    fn mounted(&mut self, mut mounted: Mounted) -> (Mounted, Option<Next>) {
+        let steps = std::mem::take(&mut mounted.steps);
+        if steps.is_empty() {
+            return (mounted, None);
+        }
+        let laid = self.lay(Next::of(go_on), steps, &mounted.source);
+        (mounted, Some(laid))
+    }
+
     /// Lays `steps` around `next`, the last one first.
     fn lay(&mut self, next: Next, steps: Vec<Step>, source: &Source) -> Next {
         steps.into_iter().rev().fold(next, |next, step| {
@@ -268,19 +281,55 @@ fn no_such_method(wrong_method: WrongMethod, allow: &str) -> MethodRouter {
     })
 }
 
+/// Where a request goes on behind the middleware around an axum router. Middleware is laid once,
+/// before axum has any of the router's endpoints.
+#[derive(Clone)]
+struct Behind(Next);
+
+fn go_on(mut request: Request) -> Answer {
+    match request.extensions_mut().remove::<Behind>() {
+        Some(Behind(next)) => next.answer(request),
+        // A middleware has dropped the request's extensions.
+        None => Box::pin(async { StatusCode::INTERNAL_SERVER_ERROR.into_response() }),
+    }
+}
+
+/// Lays `laid` around every endpoint of `router`, its fallback included. The middleware sees the
+/// request as that of a route does: with the whole path.
+fn cover(router: Router, laid: Next) -> Router {
+    router.layer(tower_layer::layer_fn(
+        move |endpoint: axum::routing::Route| {
+            let (behind, laid) = (Behind(Next::new(endpoint)), laid.clone());
+            Next::of(move |mut request| {
+                request.extensions_mut().insert(behind.clone());
+                laid.answer(request)
+            })
+        },
+    ))
+}
+
 /// Adds the application's own axum routers.
 fn mount(
     mut router: Router,
-    routers: Vec<Mounted>,
+    routers: Vec<(Mounted, Option<Next>)>,
     shared: &[Shared],
     table: &RouteTable,
     problems: &mut Vec<String>,
 ) -> Router {
-    for mounted in routers {
+    for (mounted, laid) in routers {
         let before = router.clone();
         let merge = AssertUnwindSafe(|| match mounted.path {
-            Some(path) => before.nest_service(&path, mounted.router),
-            None => before.merge(mounted.router),
+            Some(path) => match laid {
+                Some(laid) => {
+                    let nested = Router::new().nest_service(&path, mounted.router);
+                    before.merge(cover(nested, laid))
+                }
+                None => before.nest_service(&path, mounted.router),
+            },
+            None => match laid {
+                Some(laid) => before.merge(cover(mounted.router, laid)),
+                None => before.merge(mounted.router),
+            },
         });
         // Nobody can look into an axum router before it is merged, and what does not fit panics.
         match catch_unwind(merge) {

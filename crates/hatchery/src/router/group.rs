@@ -7,21 +7,27 @@ use axum::response::IntoResponse;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Route;
 use super::route::{Lay, Step};
+use super::{Mounted, Route};
 use crate::middleware::Next;
 
 /// Routes that were added together. Its middleware lies around the routes' own.
 #[derive(Debug)]
 pub struct Group<'r> {
     pub(super) routes: &'r mut [Route],
+    /// Axum routers that were added among them.
+    routers: &'r mut [Mounted],
     /// How many steps it has laid around each so far.
     laid: usize,
 }
 
 impl<'r> Group<'r> {
-    pub(super) fn new(routes: &'r mut [Route]) -> Self {
-        Self { routes, laid: 0 }
+    pub(super) fn new(routes: &'r mut [Route], mounted: &'r mut [Mounted]) -> Self {
+        Self {
+            routes,
+            routers: mounted,
+            laid: 0,
+        }
     }
 
     /// Lays the middleware of this name around each of them; the first one named is the outermost.
@@ -48,6 +54,9 @@ impl<'r> Group<'r> {
     fn lay(&mut self, step: impl Fn() -> Step) -> &mut Self {
         for route in &mut *self.routes {
             route.steps.insert(self.laid, step());
+        }
+        for mounted in &mut *self.routers {
+            mounted.steps.insert(self.laid, step());
         }
         self.laid += 1;
         self

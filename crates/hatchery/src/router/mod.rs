@@ -55,7 +55,7 @@ pub use self::route::{Route, Source};
 pub(crate) use self::table::RouteTable;
 pub use self::url::UrlError;
 
-use self::route::{Endpoint, Methods};
+use self::route::{Endpoint, Methods, Step};
 
 /// The table of routes that `#[router]` functions and controllers fill.
 ///
@@ -80,6 +80,8 @@ struct Mounted {
     path: Option<String>,
     router: Router,
     source: Source,
+    /// What its groups lay around it, outermost first.
+    steps: Vec<Step>,
 }
 
 /// The verbs: one method each.
@@ -185,7 +187,8 @@ impl Routes {
         Redirect::new(route)
     }
 
-    /// Puts `path` before the paths of all routes that `add` adds.
+    /// Puts `path` before the paths of all routes and axum routers that `add` adds. The middleware
+    /// of the group lies around all of them.
     ///
     /// ```
     /// # use hatchery::Routes;
@@ -198,22 +201,22 @@ impl Routes {
     /// # }
     /// ```
     pub fn prefix(&mut self, path: &str, add: impl FnOnce(&mut Self)) -> Group<'_> {
-        let (paths, first) = (self.prefix.len(), self.added.len());
+        let (paths, first) = (self.prefix.len(), self.counts());
         self.prefix.push_str(path.trim_end_matches('/'));
         add(self);
         self.prefix.truncate(paths);
-        Group::new(&mut self.added[first..])
+        self.group(first)
     }
 
     /// [`prefix`](Self::prefix) for paths (`/admin`) and names (`admin_`).
     pub fn namespace(&mut self, name: &str, add: impl FnOnce(&mut Self)) -> Group<'_> {
-        let (names, first) = (self.names.len(), self.added.len());
+        let (names, first) = (self.names.len(), self.counts());
         let word = name.trim_matches('/');
         self.names.push_str(&word.replace('/', "_"));
         self.names.push('_');
         self.prefix(&format!("/{word}"), add);
         self.names.truncate(names);
-        Group::new(&mut self.added[first..])
+        self.group(first)
     }
 
     /// The routes of `C`, and those of the seven actions that it has: index, new, create, show,
@@ -244,6 +247,7 @@ impl Routes {
             path,
             router,
             source,
+            steps: Vec::new(),
         });
     }
 
@@ -257,6 +261,7 @@ impl Routes {
             path,
             router,
             source,
+            steps: Vec::new(),
         });
     }
 
@@ -266,12 +271,23 @@ impl Routes {
             path: None,
             router,
             source: Source::new("`App::router`", 0),
+            steps: Vec::new(),
         });
     }
 
     /// A page of Hatchery's own, unless the application has something there.
     pub(crate) fn page(&mut self, path: &'static str, page: MethodRouter) {
         self.pages.push((path, page));
+    }
+
+    /// How many routes and axum routers there are.
+    fn counts(&self) -> (usize, usize) {
+        (self.added.len(), self.routers.len())
+    }
+
+    /// Everything that was added since then.
+    fn group(&mut self, (route, mounted): (usize, usize)) -> Group<'_> {
+        Group::new(&mut self.added[route..], &mut self.routers[mounted..])
     }
 
     #[track_caller]

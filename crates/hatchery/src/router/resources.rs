@@ -162,7 +162,7 @@ impl<'r> Resources<'r> {
         actions: Vec<(usize, ResourceAction)>,
     ) -> Self {
         Self {
-            group: Group::new(routes),
+            group: Group::new(routes, &mut []),
             name: name.to_owned(),
             actions,
         }

@@ -81,7 +81,7 @@ impl RouteTable {
                 handler: "an axum router".to_owned(),
                 place: mounted.source.clone(),
                 added: mounted.source.clone(),
-                middleware: Vec::new(),
+                middleware: names(&mounted.steps),
                 opaque: true,
             });
         }
@@ -166,10 +166,6 @@ impl Row {
             Methods::All => vec!["ALL".to_owned()],
             Methods::These(methods) => methods.iter().map(ToString::to_string).collect(),
         };
-        let steps = route.steps.iter().map(|step| match step {
-            Step::Named(name) => name.clone(),
-            Step::Layer(_) => "(layer)".to_owned(),
-        });
         let place = places.get(&*route.handler).unwrap_or(&route.source);
         Self {
             methods,
@@ -178,10 +174,19 @@ impl Row {
             handler: route.handler.replace("{{closure}}", "{closure}"),
             place: place.clone(),
             added: route.source.clone(),
-            middleware: steps.collect(),
+            middleware: names(&route.steps),
             opaque: false,
         }
     }
+}
+
+/// What lies around a route, outermost first.
+fn names(steps: &[Step]) -> Vec<String> {
+    let names = steps.iter().map(|step| match step {
+        Step::Named(name) => name.clone(),
+        Step::Layer(_) => "(layer)".to_owned(),
+    });
+    names.collect()
 }
 
 /// Where annotated handlers are, by the names of their types.

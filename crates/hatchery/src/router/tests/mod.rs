@@ -59,6 +59,10 @@ async fn hello() -> &'static str {
     "hello"
 }
 
+async fn both(Path((team, id)): Path<(String, String)>) -> String {
+    format!("{team} {id}")
+}
+
 async fn id(Path(id): Path<String>) -> String {
     id
 }
@@ -365,6 +369,99 @@ async fn axum_routers_are_merged_and_nested() {
         );
     }
     assert_eq!(ask(&compiled, Method::GET, "/below/z").await.status(), 404);
+}
+
+/// The stamps of the answer, the innermost first.
+async fn stamps(compiled: &Compiled, path: &str) -> (StatusCode, Vec<String>) {
+    let response = ask(compiled, Method::GET, path).await;
+    let stamps = response.headers().get_all("stamp").into_iter();
+    let stamps = stamps.map(|stamp| stamp.to_str().unwrap().to_owned());
+    (response.status(), stamps.collect())
+}
+
+#[tokio::test]
+async fn a_groups_middleware_covers_the_axum_routers_in_it() {
+    async fn path(request: Request) -> String {
+        request.uri().path().to_owned()
+    }
+    let theirs = || Router::new().route("/x", axum::routing::get(path));
+    let compiled = built(|routes| {
+        routes
+            .namespace("admin", |admin| {
+                admin.nest("/files", theirs());
+                admin
+                    .prefix("/{team}", |team| team.merge(theirs()))
+                    .layer(stamp("team"));
+            })
+            .middleware("token")
+            .middleware("admin");
+        routes
+            .prefix("", |group| {
+                group.merge(theirs().fallback(async || StatusCode::NOT_FOUND));
+            })
+            .middleware("admin");
+        routes.nest("/open", theirs());
+    });
+    let expected = |status: u16, stamps: &[&str]| {
+        let stamps = stamps.iter().map(ToString::to_string).collect();
+        (StatusCode::from_u16(status).unwrap(), stamps)
+    };
+    for (path, status, marks) in [
+        ("/admin/files/x", 200, &["admin", "token"][..]),
+        ("/admin/files/nothing", 404, &["admin", "token"]),
+        ("/admin/files", 404, &["admin", "token"]),
+        ("/admin/red/x", 200, &["team", "admin", "token"]),
+        ("/x", 200, &["admin"]),
+        ("/nothing", 404, &["admin"]),
+        ("/open/x", 200, &[]),
+    ] {
+        assert_eq!(
+            stamps(&compiled, path).await,
+            expected(status, marks),
+            "{path}"
+        );
+    }
+    let nested = ask(&compiled, Method::GET, "/admin/files/x").await;
+    assert_eq!(text(nested).await, "/x");
+    let cells: Vec<_> = compiled.table.cells().map(|row| row[3].clone()).collect();
+    assert_eq!(cells, ["token admin", "token admin (layer)", "admin", ""]);
+}
+
+#[tokio::test]
+async fn the_middleware_around_a_nested_router_sees_the_whole_path() {
+    let compiled = built(|routes| {
+        let told = tower_layer::layer_fn(|next: Next| {
+            Next::of(move |request| {
+                let path = request.uri().path().to_owned();
+                let answer = next.answer(request);
+                Box::pin(async move { ([("path", path)], answer.await).into_response() })
+            })
+        });
+        routes
+            .prefix("/api/{team}", |api| {
+                api.nest(
+                    "/v1",
+                    Router::new().route("/{id}", axum::routing::get(both)),
+                );
+            })
+            .layer(told);
+    });
+    let response = ask(&compiled, Method::GET, "/api/red/v1/7").await;
+    assert_eq!(response.headers()["path"], "/api/red/v1/7");
+    assert_eq!(text(response).await, "red 7");
+}
+
+#[test]
+fn a_middleware_around_an_axum_router_that_nobody_knows_is_an_error() {
+    let text = problems(|routes| {
+        routes
+            .prefix("/api", |api| api.merge(Router::new()))
+            .middleware("amdin");
+    });
+    assert!(
+        text.ends_with(": no middleware is called `amdin`, did you mean `admin`?"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
