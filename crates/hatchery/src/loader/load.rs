@@ -188,6 +188,7 @@ fn endpoint(
     let chain = Chain::load(app, order, timing)?;
     crate::routes::add(&mut routes, app, order)?;
     let whole = timing.timed("", "routes", || routes.compile(app, &chain))?;
+    chain.check_used()?;
     let entry = match chain.lay_all(whole) {
         Ok(next) => Entry::chain(app.clone(), next),
         Err(whole) => Entry::router(app.clone(), whole),

@@ -243,6 +243,39 @@ impl<'a> Chain<'a> {
         })
     }
 
+    /// To be asked once all routes are there: a filter of a middleware that is neither in the chain
+    /// nor named by a route would look as if it protected something.
+    pub(crate) fn check_used(&self) -> Result<(), MiddlewareError> {
+        let made = self.made.borrow();
+        let config = self.app.config();
+        let mut problems = Vec::new();
+        for name in self.known.keys().filter(|name| !made.contains_key(*name)) {
+            let section = format!("middleware.{name}");
+            let universal: Universal = match config.section_with(&section, &UNIVERSAL) {
+                Ok(universal) => universal,
+                Err(error) => {
+                    problems.push(error.to_string());
+                    continue;
+                }
+            };
+            let key = match (&universal.r#match, &universal.ignore) {
+                (Some(_), _) => "match",
+                (None, Some(_)) => "ignore",
+                (None, None) => continue,
+            };
+            if universal.enable == Some(false) {
+                continue;
+            }
+            let place = config.place(&format!("{section}.{key}"));
+            let place = place.map(|place| format!("{place}: ")).unwrap_or_default();
+            problems.push(format!(
+                "{place}middleware `{name}` is configured (`{key}`), and nobody uses it: put it \
+                 into `middleware.order`, name it in a route, or write `enable = false`"
+            ));
+        }
+        MiddlewareError::check(problems)
+    }
+
     /// Lays one around `next`.
     fn around(&self, made: &Made<'a>, next: Next) -> Next {
         let Some(wrap) = &made.wrap else {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::Request;
 use http::request::Parts;
+use percent_encoding::percent_decode_str;
 use regex_lite::Regex;
 use serde_json::Value;
 
@@ -53,10 +54,15 @@ impl Filter {
 
     fn sees(&self, request: Request) -> (bool, Request) {
         let mut request = request;
+        let others = readings(request.uri().path());
         for condition in &self.conditions {
             let is_met = match condition {
-                Condition::Prefix(prefix) => is_below(request.uri().path(), prefix),
-                Condition::Regex(regex) => regex.is_match(request.uri().path()),
+                Condition::Prefix(prefix) => {
+                    self.fits(&request, &others, |path| is_below(path, prefix, self.sees))
+                }
+                Condition::Regex(regex) => {
+                    self.fits(&request, &others, |path| regex.is_match(path))
+                }
                 Condition::Predicate(predicate) => {
                     let (parts, body) = request.into_parts();
                     let is_met = predicate(&parts);
@@ -69,6 +75,17 @@ impl Filter {
             }
         }
         (!self.sees, request)
+    }
+
+    /// In doubt the middleware sees the request: one reading of the path is enough for `match`,
+    /// `ignore` needs all of them.
+    fn fits(&self, request: &Request, others: &[String], fits: impl Fn(&str) -> bool) -> bool {
+        let raw = fits(request.uri().path());
+        if self.sees {
+            raw || others.iter().any(|path| fits(path))
+        } else {
+            raw && others.iter().all(|path| fits(path))
+        }
     }
 }
 
@@ -111,12 +128,39 @@ impl Condition {
     }
 }
 
-/// Whether `path` is `prefix` or goes on after it with another segment. Upper and lower case are
-/// the same here, though routes tell them apart: a filter that protects should not be escaped.
-fn is_below(path: &str, prefix: &str) -> bool {
+/// What else handlers may take `path` for, since parameters and nested services see it decoded:
+/// without escapes and repeated slashes, and with `.` and `..` followed. Mostly nothing.
+fn readings(path: &str) -> Vec<String> {
+    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
+        return Vec::new();
+    }
+    let decoded = percent_decode_str(path).decode_utf8_lossy();
+    let mut plain = String::with_capacity(decoded.len());
+    for character in decoded.chars() {
+        if character != '/' || !plain.ends_with('/') {
+            plain.push(character);
+        }
+    }
+    let mut followed = Vec::new();
+    for segment in plain.split('/').skip(1) {
+        match segment {
+            "." => {}
+            ".." => drop(followed.pop()),
+            _ => followed.push(segment),
+        }
+    }
+    let followed = format!("/{}", followed.join("/"));
+    vec![plain, followed]
+}
+
+/// Whether `path` is `prefix` or goes on after it with another segment. Routes tell upper and lower
+/// case apart. `match` does not (`any_case`), so that what it protects is not escaped; `ignore`
+/// does, so that a route that differs only in its case is not left without the middleware.
+fn is_below(path: &str, prefix: &str, any_case: bool) -> bool {
     let (path, prefix) = (path.as_bytes(), prefix.as_bytes());
     let Some((begin, rest)) = path.split_at_checked(prefix.len()) else {
         return false;
     };
-    begin.eq_ignore_ascii_case(prefix) && (rest.is_empty() || rest[0] == b'/')
+    let is_same = begin == prefix || any_case && begin.eq_ignore_ascii_case(prefix);
+    is_same && (rest.is_empty() || rest[0] == b'/')
 }

@@ -27,7 +27,7 @@
 //!
 //! [middleware.timing]
 //! header = "x-took"                # its own option
-//! ignore = "/healthy"              # not for /healthy, /healthy/…, /HEALTHY
+//! ignore = "/healthy"              # not for /healthy, /healthy/…
 //!
 //! [middleware.admin_only]
 //! enable = true                    # `false`: as if it were not there
@@ -37,7 +37,13 @@
 //! What plugins and frameworks put into the core lies before these, what a route names after them.
 //! `match` and `ignore` take prefixes of whole path segments, regular expressions that are searched
 //! in the path, and functions with `#[predicate]`; both together are an error, as are names that
-//! nobody has or that are in the chain twice.
+//! nobody has or that are in the chain twice, and a `match` or `ignore` that nobody uses.
+//!
+//! In doubt a middleware sees the request. Prefixes of `match` are compared whatever the case, those
+//! of `ignore` with it: `/HEALTHY` is another route than `/healthy`, and may be one that needs the
+//! middleware. A path with escapes, repeated slashes or dot segments is read as it came and decoded,
+//! because parameters and nested routers see it decoded: one reading is enough for `match`, `ignore`
+//! needs all of them.
 
 mod caught;
 mod chain;

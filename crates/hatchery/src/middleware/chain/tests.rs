@@ -157,7 +157,57 @@ async fn meta_tells_the_time_where_it_is_enabled() {
 }
 
 #[tokio::test]
-async fn a_prefix_matches_whole_segments_in_either_case() {
+async fn no_spelling_of_a_path_escapes_a_filter() {
+    let table = format!("{ORDER}[middleware.admin]\n");
+    let only = format!("{table}match = [\"/api\", {{ regex = \"[.]key$\" }}]\n");
+    for path in [
+        "/%61pi",
+        "/a%70i/x",
+        "/A%70I",
+        "//api",
+        "/%2fapi/x",
+        "/api%2fx",
+        "/x/../api",
+        "/x/%2e%2e/api/y",
+        "/./api",
+        "/api/../x",
+        "/x%2ekey",
+    ] {
+        assert_eq!(
+            marks(&only, "GET", path).await,
+            "audit timing admin",
+            "{path}"
+        );
+    }
+    for path in ["/%61pis", "/x%2fapi", "/x//api", "/%zz"] {
+        assert_eq!(marks(&only, "GET", path).await, "audit timing", "{path}");
+    }
+    let except = format!("{table}ignore = [\"/open\", {{ regex = \"^/free\" }}]\n");
+    for path in [
+        "/%6fpen",
+        "/OPEN",
+        "//open",
+        "/%2fopen",
+        "/open%2fx",
+        "/open/../api",
+        "/open/%2e%2e/api",
+        "/open/..%2fapi",
+        "/free/../api",
+        "/fr%65e",
+    ] {
+        assert_eq!(
+            marks(&except, "GET", path).await,
+            "audit timing admin",
+            "{path}"
+        );
+    }
+    for path in ["/open", "/open/a%20b", "/open//x", "/open/x/../y", "/free"] {
+        assert_eq!(marks(&except, "GET", path).await, "audit timing", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_prefix_matches_whole_segments_and_match_either_case() {
     let only = format!("{ORDER}[middleware.admin]\nmatch = \"/api\"\n");
     let except = format!("{ORDER}[middleware.admin]\nignore = [\"/api/\"]\n");
     for (path, is_below) in [
@@ -171,11 +221,10 @@ async fn a_prefix_matches_whole_segments_in_either_case() {
     ] {
         let with = "audit timing admin";
         let without = "audit timing";
-        let (sees, ignores) = if is_below {
-            (with, without)
-        } else {
-            (without, with)
-        };
+        let sees = if is_below { with } else { without };
+        // `ignore` tells the case.
+        let is_ignored = is_below && path.starts_with("/api");
+        let ignores = if is_ignored { without } else { with };
         assert_eq!(marks(&only, "GET", path).await, sees, "match {path}");
         assert_eq!(marks(&except, "GET", path).await, ignores, "ignore {path}");
     }
@@ -285,4 +334,40 @@ async fn a_route_names_middleware_that_is_made_when_it_is_needed() {
     assert_eq!(response.headers()["marks"], "timing");
     assert!(chain.lay("timign", end()).is_none());
     assert_eq!(chain.names(), ["admin", "audit", "meta", "spare", "timing"]);
+}
+
+/// What nobody uses, when a route names `timing`.
+fn unused(toml: &str) -> String {
+    let app = application(toml);
+    let timing = Timing::begin();
+    let order = LoadOrder::new(units(), &[], ITEMS.iter().chain([&META])).unwrap();
+    let chain = Chain::load(&app, &order, &timing).unwrap();
+    let end = Next::of(|_| Box::pin(async { axum::response::Response::default() }));
+    chain.lay("timing", end).unwrap().unwrap();
+    let unused = chain.check_used();
+    unused
+        .err()
+        .map(|error| error.to_string())
+        .unwrap_or_default()
+}
+
+#[test]
+fn a_filter_of_a_middleware_that_nobody_uses_is_an_error() {
+    assert_eq!(
+        unused("[middleware.admin]\nmatch = \"/admin\"\n[middleware.spare]\nignore = \"/x\"\n"),
+        "config/config.default.toml:2:9: middleware `admin` is configured (`match`), and nobody \
+         uses it: put it into `middleware.order`, name it in a route, or write `enable = false`\n\
+         config/config.default.toml:4:10: middleware `spare` is configured (`ignore`), and nobody \
+         uses it: put it into `middleware.order`, name it in a route, or write `enable = false`"
+    );
+    for used in [
+        "[middleware.timing]\nmatch = \"/admin\"",
+        "[middleware.audit]\nignore = \"/x\"",
+        "[middleware.meta]\nmatch = \"/x\"",
+        "[middleware]\norder = [\"admin\"]\n[middleware.admin]\nmatch = \"/x\"",
+        "[middleware.admin]\nenable = false\nmatch = \"/x\"",
+        "[middleware.spare]\noption = 1",
+    ] {
+        assert_eq!(unused(used), "", "{used}");
+    }
 }
