@@ -23,8 +23,10 @@ async fn post(body: impl Into<Body>) -> (StatusCode, Value) {
     let mut request = Request::new(body.into());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = http::Uri::from_static("/x");
-    let accept = http::HeaderValue::from_static("application/json");
-    request.headers_mut().insert("accept", accept);
+    for name in ["accept", "content-type"] {
+        let json = http::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(name, json);
+    }
     let routes = load(&app).unwrap();
     let mut entry = crate::context::Entry::router(app, routes);
     let response = entry.call(request, None).await;
