@@ -20,8 +20,9 @@ use crate::exits::{self, Remains};
 use crate::journal::Level;
 use crate::master::Master;
 
-/// How long the names of a stack may take; without them it stays addresses.
-const NAMES_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the names of a stack may take; without them it stays addresses. Less than a second, but on
+/// a machine that is loaded enough to hang workers.
+const NAMES_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Most stacks that are being looked up at once.
 const LOOKUPS_MAX: usize = 2;
