@@ -302,7 +302,8 @@ fn names_the_fault(pool: &Cluster, exit: &Value, fault: &str) {
         summary.contains(&format!("by POST /faults/{fault}")),
         "{exit:#}"
     );
-    assert!(summary.contains("faults.rs:"), "{exit:#}");
+    // Not every instruction of a loop has a line.
+    assert!(summary.contains("faults.rs"), "{exit:#}");
     let events = pool.cli_ok(&["events"]).stdout;
     let is_told = |line: &str| line.contains("  stack ") && line.contains(&place);
     assert!(events.lines().any(is_told), "{events}");

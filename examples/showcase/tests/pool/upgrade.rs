@@ -263,9 +263,12 @@ fn the_next_image_remembers_silence_deaths_losses_and_events() {
         .set("cluster.hang_timeout", "3s")
         .start();
     // Its own request is lost with it.
-    strike(&pool, "abort");
-    pool.wait_whole(SOON);
-    let hung = pool.status().worker(0).unwrap().pid;
+    let victim = strike(&pool, "abort");
+    // The client may know of it before the master does.
+    pool.wait_status("somebody else serves", SOON, |status| {
+        status.is_whole(2) && !status.pids().contains(&victim)
+    });
+    let hung = pool.worker(0).pid;
     Process::of(hung).unwrap().signal(Signal::STOP);
     let stopped = Instant::now();
     pool.wait_status("it is suspect", SOON, |status| {
