@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use axum::Router;
 use serde::Deserialize;
@@ -52,8 +53,8 @@ type Make = for<'a> fn(&MiddlewareArguments<'a>) -> Result<Wrap<'a>, BoxError>;
 struct Made<'a> {
     /// `None`: it is switched off.
     wrap: Option<Wrap<'a>>,
-    /// `match`, or else `ignore`, and whether it is the former.
-    filter: Option<(Value, bool)>,
+    /// Which requests it sees, when not all.
+    filter: Option<Arc<Filter>>,
 }
 
 /// The keys of `[middleware.<name>]` that are not the middleware's own.
@@ -220,13 +221,13 @@ impl<'a> Chain<'a> {
             (Some(value), None) => Some((value, true)),
             (None, ignore) => ignore.map(|value| (value, false)),
         };
-        if let Some((value, sees)) = &filter {
-            // Once now, so that what is wrong with it ends the start.
-            Filter::new(value, *sees, &self.predicates).map_err(|problem| {
-                let key = if *sees { "match" } else { "ignore" };
+        let filter = filter.map(|(value, sees)| {
+            Filter::new(&value, sees, &self.predicates).map_err(|problem| {
+                let key = if sees { "match" } else { "ignore" };
                 format!("{}: middleware.{name}.{key}: {problem}", place_of(key))
-            })?;
-        }
+            })
+        });
+        let filter = filter.transpose()?.map(Arc::new);
         let arguments = MiddlewareArguments {
             app: self.app,
             name,
@@ -277,15 +278,13 @@ impl<'a> Chain<'a> {
     }
 
     /// Lays one around `next`.
-    fn around(&self, made: &Made<'a>, next: Next) -> Next {
+    fn around(made: &Made<'a>, next: Next) -> Next {
         let Some(wrap) = &made.wrap else {
             return next;
         };
-        let filter = made.filter.as_ref();
-        let filter = filter.map(|(value, sees)| Filter::new(value, *sees, &self.predicates));
-        match filter {
-            Some(Ok(filter)) => filter.between(wrap(next.clone()), next),
-            _ => wrap(next),
+        match &made.filter {
+            Some(filter) => Arc::clone(filter).between(wrap(next.clone()), next),
+            None => wrap(next),
         }
     }
 
@@ -296,14 +295,14 @@ impl<'a> Chain<'a> {
         }
         let made = self.made.borrow();
         let chain = self.order.iter().rev().filter_map(|name| made.get(name));
-        Ok(chain.fold(Next::new(router), |next, made| self.around(made, next)))
+        Ok(chain.fold(Next::new(router), |next, made| Self::around(made, next)))
     }
 }
 
 impl NamedMiddleware for Chain<'_> {
     fn lay(&self, name: &str, next: Next) -> Option<Result<Next, BoxError>> {
         let known = self.known.get(name)?;
-        Some(self.made(known).map(|made| self.around(&made, next)))
+        Some(self.made(known).map(|made| Self::around(&made, next)))
     }
 
     fn names(&self) -> Vec<String> {

@@ -1,6 +1,7 @@
 //! `match` and `ignore`: which requests a middleware sees.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::extract::Request;
 use http::request::Parts;
@@ -45,7 +46,7 @@ impl Filter {
     }
 
     /// Sends those that it sees one way and the others the other way.
-    pub(super) fn between(self, with: Next, without: Next) -> Next {
+    pub(super) fn between(self: Arc<Self>, with: Next, without: Next) -> Next {
         Next::of(move |request| {
             let (is_seen, request) = self.sees(request);
             if is_seen { &with } else { &without }.answer(request)
