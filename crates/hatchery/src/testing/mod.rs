@@ -7,7 +7,7 @@
 //! [`TestApp`] runs an application in the test's own process and answers requests without sockets,
 //! through everything that one from outside goes through:
 //!
-//! ```
+//! ```standalone_crate
 //! # use hatchery::{App, Router, routing::get};
 //! # use hatchery::testing::TestApp;
 //! # fn blog() -> App {

@@ -28,7 +28,7 @@ use crate::{App, Application, Context, Service};
 ///
 /// Dropped, it is gone; [`close`](Self::close) runs its `before_close`, too.
 ///
-/// ```
+/// ```standalone_crate
 /// use hatchery::http::StatusCode;
 /// use hatchery::routing::get;
 /// use hatchery::testing::TestApp;
