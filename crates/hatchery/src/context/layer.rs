@@ -1,23 +1,19 @@
 //! The outermost layer: makes a request's context, and sees its response out.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context as Turn, Poll, ready};
 
-use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use axum::routing::future::RouteFuture;
 use http::HeaderValue;
 use http::header::{HeaderName, SET_COOKIE};
-use tower_service::Service;
 
 use super::Context;
 use crate::Application;
 use crate::error::{self, Raised};
 use crate::events::ErrorOrigin;
-use crate::middleware::{Answering, Caught, Next};
+use crate::middleware::{Answering, Next};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -25,38 +21,21 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     app: Application,
-    rest: Rest,
-}
-
-/// What comes after it. A router without middleware needs no box for each request.
-#[derive(Clone, Debug)]
-enum Rest {
-    Router(Router),
-    Chain(Next),
+    next: Next,
 }
 
 impl Entry {
-    /// Into a router, without middleware.
-    pub(crate) fn router(app: Application, router: Router) -> Self {
-        let rest = Rest::Router(router);
-        Self { app, rest }
-    }
-
-    /// Into a chain of middleware.
-    pub(crate) fn chain(app: Application, next: Next) -> Self {
-        let rest = Rest::Chain(next);
-        Self { app, rest }
+    /// Into the middleware and the routes after it.
+    pub(crate) fn new(app: Application, next: Next) -> Self {
+        Self { app, next }
     }
 
     /// Answers one request. `peer` is the other end of its connection, if that has an address.
-    pub(crate) fn call(&mut self, mut request: Request, peer: Option<SocketAddr>) -> Entering {
+    pub(crate) fn call(&self, mut request: Request, peer: Option<SocketAddr>) -> Entering {
         let context = Context::new(self.app.clone(), &request, peer);
         self.app.state().events.request(&context);
         request.extensions_mut().insert(context.clone());
-        let answer = match &mut self.rest {
-            Rest::Router(router) => Answer::Router(Caught::call(|| router.call(request))),
-            Rest::Chain(next) => Answer::Chain(next.call(request)),
-        };
+        let answer = Answer::Comes(self.next.answer(request));
         Entering { context, answer }
     }
 }
@@ -72,8 +51,7 @@ pub(crate) struct Entering {
     reason = "a box for each request costs more"
 )]
 enum Answer {
-    Router(Caught<RouteFuture<Infallible>>),
-    Chain(Answering),
+    Comes(Answering),
     /// An error's text becomes what the client wants.
     Rewritten(Pin<Box<dyn Future<Output = Response> + Send>>),
 }
@@ -83,15 +61,10 @@ impl Future for Entering {
 
     fn poll(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Response> {
         let this = &mut *self;
-        let response = match &mut this.answer {
-            Answer::Router(route) => {
-                let poll = route.poll(|route| Pin::new(route).poll(turn).map(|Ok(done)| done));
-                Ok(ready!(poll))
-            }
-            Answer::Chain(answer) => ready!(Pin::new(answer).poll(turn)),
+        let Ok(mut response) = match &mut this.answer {
+            Answer::Comes(answer) => ready!(Pin::new(answer).poll(turn)),
             Answer::Rewritten(response) => Ok(ready!(response.as_mut().poll(turn))),
         };
-        let Ok(mut response) = response;
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             if error::is_to_be_wrapped(&this.context, &response)

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::application::{Application, Identity, Role};
 use crate::config::Config;
+use crate::middleware::{Next, from_fn};
 use crate::runtime::Bells;
 use crate::{Error, Package};
 
@@ -44,7 +45,7 @@ fn request(path: &str) -> Request<Body> {
 
 async fn send(app: &Application, router: Router, request: Request<Body>) -> Response<String> {
     let peer: SocketAddr = "192.0.2.7:1234".parse().unwrap();
-    let mut entry = Entry::router(app.clone(), router);
+    let entry = Entry::new(app.clone(), Next::new(router));
     let (parts, body) = entry.call(request, Some(peer)).await.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     Response::from_parts(parts, String::from_utf8(bytes.to_vec()).unwrap())
@@ -388,15 +389,37 @@ async fn listeners_hear_of_requests_responses_and_errors() {
     assert_eq!(*heard.lock().unwrap(), expected);
 }
 
-/// What a context costs: `cargo test --release -p hatchery --lib -- --ignored --nocapture a_context_costs`.
+/// What the framework costs, beside a router alone:
+/// `cargo test --release -p hatchery --lib -- --ignored --nocapture the_framework_costs`.
 #[tokio::test]
 #[ignore = "a measurement"]
-async fn a_context_costs() {
+async fn the_framework_costs() {
     use std::time::Instant;
     use tower_service::Service as _;
 
+    async fn pass(
+        _: Context,
+        request: axum::extract::Request,
+        next: Next,
+    ) -> axum::response::Response {
+        next.run(request).await
+    }
+
     let app = app_in("prod", &json!({}));
     let router = Router::new().route("/", get(async || "hello"));
+    let hello = async |ctx: Context| match ctx.service::<Counter>().ctx.path() {
+        "/" => "hello",
+        _ => "where is this?",
+    };
+    let served = Router::new().route("/", get(hello));
+    let chain = Next::new(served).wrap(&from_fn(pass)).wrap(&from_fn(pass));
+    let entries = [
+        (
+            "a context",
+            Entry::new(app.clone(), Next::new(router.clone())),
+        ),
+        ("all", Entry::new(app.clone(), chain)),
+    ];
     let rounds = 400_000;
     for _ in 0..3 {
         let mut plain = router.clone();
@@ -404,14 +427,15 @@ async fn a_context_costs() {
         for _ in 0..rounds {
             let _ = plain.call(wrk()).await;
         }
-        let without = began.elapsed() / rounds;
-        let mut entry = Entry::router(app.clone(), router.clone());
-        let began = Instant::now();
-        for _ in 0..rounds {
-            entry.call(wrk(), None).await;
+        print!("router alone {:?}", began.elapsed() / rounds);
+        for (name, entry) in &entries {
+            let began = Instant::now();
+            for _ in 0..rounds {
+                entry.call(wrk(), None).await;
+            }
+            print!(", with {name} {:?}", began.elapsed() / rounds);
         }
-        let with = began.elapsed() / rounds;
-        println!("router alone {without:?}, with a context {with:?}");
+        println!();
     }
 }
 

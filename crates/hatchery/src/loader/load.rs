@@ -189,11 +189,7 @@ fn endpoint(
     crate::routes::add(&mut routes, app, order)?;
     let whole = timing.timed("", "routes", || routes.compile(app, &chain))?;
     chain.check_used()?;
-    let entry = match chain.lay_all(whole) {
-        Ok(next) => Entry::chain(app.clone(), next),
-        Err(whole) => Entry::router(app.clone(), whole),
-    };
-    Ok(entry.into())
+    Ok(Entry::new(app.clone(), chain.lay_all(whole)).into())
 }
 
 fn step(

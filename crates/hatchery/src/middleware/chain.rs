@@ -288,14 +288,11 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// The chain around a router; the router alone when there is nothing before it.
-    pub(crate) fn lay_all(&self, router: Router) -> Result<Next, Router> {
-        if self.order.is_empty() {
-            return Err(router);
-        }
+    /// The chain around a router.
+    pub(crate) fn lay_all(&self, router: Router) -> Next {
         let made = self.made.borrow();
         let chain = self.order.iter().rev().filter_map(|name| made.get(name));
-        Ok(chain.fold(Next::new(router), |next, made| Self::around(made, next)))
+        chain.fold(Next::new(router), |next, made| Self::around(made, next))
     }
 }
 

@@ -23,6 +23,24 @@ pub(super) struct Filter {
     sees: bool,
 }
 
+/// Where the ways of two kinds of requests part.
+pub(super) struct Fork {
+    filter: Arc<Filter>,
+    with: Next,
+    without: Next,
+}
+
+impl Fork {
+    /// Where a request goes on.
+    pub(super) fn choose(&self, request: &mut Request) -> &Next {
+        if self.filter.sees(request) {
+            &self.with
+        } else {
+            &self.without
+        }
+    }
+}
+
 enum Condition {
     /// Whole segments of the path, without a slash at the end.
     Prefix(String),
@@ -47,35 +65,34 @@ impl Filter {
 
     /// Sends those that it sees one way and the others the other way.
     pub(super) fn between(self: Arc<Self>, with: Next, without: Next) -> Next {
-        Next::of(move |request| {
-            let (is_seen, request) = self.sees(request);
-            if is_seen { &with } else { &without }.answer(request)
+        Next::fork(Fork {
+            filter: self,
+            with,
+            without,
         })
     }
 
-    fn sees(&self, request: Request) -> (bool, Request) {
-        let mut request = request;
+    /// The request is whole again afterwards.
+    fn sees(&self, request: &mut Request) -> bool {
         let others = readings(request.uri().path());
         for condition in &self.conditions {
             let is_met = match condition {
                 Condition::Prefix(prefix) => {
-                    self.fits(&request, &others, |path| is_below(path, prefix, self.sees))
+                    self.fits(request, &others, |path| is_below(path, prefix, self.sees))
                 }
-                Condition::Regex(regex) => {
-                    self.fits(&request, &others, |path| regex.is_match(path))
-                }
+                Condition::Regex(regex) => self.fits(request, &others, |path| regex.is_match(path)),
                 Condition::Predicate(predicate) => {
-                    let (parts, body) = request.into_parts();
+                    let (parts, body) = std::mem::take(request).into_parts();
                     let is_met = predicate(&parts);
-                    request = Request::from_parts(parts, body);
+                    *request = Request::from_parts(parts, body);
                     is_met
                 }
             };
             if is_met {
-                return (self.sees, request);
+                return self.sees;
             }
         }
-        (!self.sees, request)
+        !self.sees
     }
 
     /// In doubt the middleware sees the request: one reading of the path is enough for `match`,

@@ -55,7 +55,6 @@ mod own;
 
 use serde::de::DeserializeOwned;
 
-pub(crate) use caught::Caught;
 pub(crate) use chain::Chain;
 
 #[doc(hidden)]

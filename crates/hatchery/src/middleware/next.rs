@@ -7,12 +7,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as Turn, Poll};
 
+use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use axum::routing::future::RouteFuture;
 use tower_service::Service;
 
 use super::Layer;
 use super::caught::Caught;
+use super::filter::Fork;
 
 /// A response that is under way.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -20,7 +23,17 @@ pub(crate) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
 /// What comes after a middleware: other middleware, then the router. A tower service that is cheap
 /// to clone and never fails.
 #[derive(Clone)]
-pub struct Next(Arc<dyn Fn(Request) -> Answer + Send + Sync>);
+pub struct Next(Kind);
+
+/// Only what answers by a function of its own needs a box for each request.
+#[derive(Clone)]
+enum Kind {
+    Function(Arc<dyn Fn(Request) -> Answer + Send + Sync>),
+    /// One of two, by what the request is.
+    Fork(Arc<Fork>),
+    /// The end of most chains.
+    Router(Router),
+}
 
 impl Next {
     /// Any service as the end of a chain.
@@ -34,6 +47,9 @@ impl Next {
         let any: &dyn Any = &service;
         if let Some(next) = any.downcast_ref::<Self>() {
             return next.clone(); // it is one: another box around it would do nothing
+        }
+        if let Some(router) = any.downcast_ref::<Router>() {
+            return Self(Kind::Router(router.clone()));
         }
         Self::of(move |request| {
             let mut service = service.clone();
@@ -51,7 +67,12 @@ impl Next {
 
     /// A function of ours that answers.
     pub(crate) fn of(answer: impl Fn(Request) -> Answer + Send + Sync + 'static) -> Self {
-        Self(Arc::new(answer))
+        Self(Kind::Function(Arc::new(answer)))
+    }
+
+    /// One of two.
+    pub(super) fn fork(fork: Fork) -> Self {
+        Self(Kind::Fork(Arc::new(fork)))
     }
 
     /// Lays `layer` around this.
@@ -62,13 +83,24 @@ impl Next {
 
     /// Answers a request.
     pub async fn run(self, request: Request) -> Response {
-        let Ok(response) = Answering(Caught::call(|| (self.0)(request))).await;
+        let Ok(response) = self.answer(request).await;
         response
     }
 
     /// The same for who has it on loan.
-    pub(crate) fn answer(&self, request: Request) -> Answer {
-        (self.0)(request)
+    pub(crate) fn answer(&self, request: Request) -> Answering {
+        Answering(Caught::call(|| self.way(request)))
+    }
+
+    fn way(&self, mut request: Request) -> Way {
+        let mut next = self;
+        loop {
+            match &next.0 {
+                Kind::Function(answer) => return Way::Function(answer(request)),
+                Kind::Router(router) => return Way::Router(router.clone().call(request)),
+                Kind::Fork(fork) => next = fork.choose(&mut request),
+            }
+        }
     }
 }
 
@@ -82,18 +114,41 @@ impl Service<Request> for Next {
     }
 
     fn call(&mut self, request: Request) -> Answering {
-        Answering(Caught::call(|| (self.0)(request)))
+        self.answer(request)
     }
 }
 
 /// The future of [`Next`].
-pub struct Answering(Caught<Answer>);
+pub struct Answering(Caught<Way>);
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box for each request costs more"
+)]
+enum Way {
+    Function(Answer),
+    Router(RouteFuture<Infallible>),
+}
+
+impl Answering {
+    /// For who answers by a function.
+    pub(crate) fn boxed(self) -> Answer {
+        Box::pin(async move {
+            let Ok(response) = self.await;
+            response
+        })
+    }
+}
 
 impl Future for Answering {
     type Output = Result<Response, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Self::Output> {
-        self.0.poll(|answer| answer.as_mut().poll(turn)).map(Ok)
+        let poll = self.0.poll(|way| match way {
+            Way::Function(answer) => answer.as_mut().poll(turn),
+            Way::Router(route) => Pin::new(route).poll(turn).map(|Ok(response)| response),
+        });
+        poll.map(Ok)
     }
 }
 

@@ -114,7 +114,7 @@ async fn marks(toml: &str, method: &str, path: &str) -> String {
     let order = LoadOrder::new(units(), &[], ITEMS.iter().chain([&META])).unwrap();
     let chain = Chain::load(&app, &order, &timing).unwrap();
     let router = Router::new().fallback(get("").post(""));
-    let next = chain.lay_all(router).unwrap_or_else(Next::new);
+    let next = chain.lay_all(router);
     let request = http::Request::builder().method(method).uri(path);
     let response = next.run(request.body(Body::empty()).unwrap()).await;
     let marks = response.headers().get("marks");
@@ -150,7 +150,7 @@ async fn meta_tells_the_time_where_it_is_enabled() {
     let timing = Timing::begin();
     let order = LoadOrder::new(units(), &[], ITEMS.iter().chain([&META])).unwrap();
     let chain = Chain::load(&app, &order, &timing).unwrap();
-    let next = chain.lay_all(Router::new()).unwrap();
+    let next = chain.lay_all(Router::new());
     let response = next.run(axum::extract::Request::default()).await;
     let took = response.headers()["x-readtime"].to_str().unwrap();
     assert!(took.parse::<f64>().unwrap() >= 0.0);

@@ -28,7 +28,7 @@ async fn post(body: impl Into<Body>) -> (StatusCode, Value) {
         request.headers_mut().insert(name, json);
     }
     let routes = load(&app).unwrap();
-    let mut entry = crate::context::Entry::router(app, routes);
+    let entry = crate::context::Entry::new(app, crate::middleware::Next::new(routes));
     let response = entry.call(request, None).await;
     let status = response.status();
     let body = to_bytes(response.into_body(), usize::MAX).await;
