@@ -13,21 +13,27 @@ use http::Method;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::config::Place;
 use crate::middleware::Next;
 
-/// Where a route was written: `file:line`.
+/// Where a route was written: `file:line`, in the configuration `file:line:column`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
     pub(super) file: Cow<'static, str>,
     /// From 1; 0 where there are no lines.
     pub(super) line: u32,
+    /// From 1; 0 where only the line is known.
+    column: u32,
 }
 
 impl Source {
     /// That line of that file.
     pub fn new(file: impl Into<Cow<'static, str>>, line: u32) -> Self {
-        let file = file.into();
-        Self { file, line }
+        Self {
+            file: file.into(),
+            line,
+            column: 0,
+        }
     }
 
     #[track_caller]
@@ -39,10 +45,12 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            0 => f.write_str(&self.file),
-            line => write!(f, "{}:{line}", self.file),
-        }
+        f.write_str(&self.file)?;
+        let numbers = [self.line, self.column];
+        numbers
+            .iter()
+            .filter(|number| **number > 0)
+            .try_for_each(|number| write!(f, ":{number}"))
     }
 }
 
@@ -200,6 +208,17 @@ impl Route {
     pub fn at(&mut self, file: impl Into<Cow<'static, str>>, line: u32) -> &mut Self {
         self.source = Source::new(file, line);
         self
+    }
+
+    /// The same for an entry of the configuration.
+    pub(crate) fn placed(&mut self, place: &Place) {
+        let file = place.path();
+        let file = file.map_or_else(|| place.to_string(), |path| path.display().to_string());
+        self.source = Source {
+            file: file.into(),
+            line: place.line().unwrap_or(0),
+            column: place.column().unwrap_or(0),
+        };
     }
 
     /// What to call its handler, when that is not the name of its type.

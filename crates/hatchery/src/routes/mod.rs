@@ -50,6 +50,7 @@ mod event;
 mod named;
 mod reply;
 mod table;
+mod types;
 mod view;
 
 pub use event::Event;

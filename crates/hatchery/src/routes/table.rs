@@ -2,26 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
-use axum::RequestExt as _;
-use axum::body::to_bytes;
-use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use http::{Method, StatusCode};
-use http_body_util::LengthLimitError;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::check::Check;
-use super::view::{View, Views};
-use super::{Input, NamedHandler};
+use super::view::Views;
+use super::{NamedHandler, types};
 use crate::config::suggest::{did_you_mean, suggest};
 use crate::config::{ConfigError, Place};
 use crate::loader::load_order::LoadOrder;
 use crate::loader::registry::{Item, Registration};
-use crate::middleware::Next;
 use crate::router::Routes;
 use crate::{Application, BoxError};
 
@@ -32,33 +22,24 @@ pub(crate) struct RoutesError {
     problems: Vec<String>,
 }
 
-/// The types of routes.
-const TYPES: [&str; 1] = ["http"];
+/// The types of routes, each with what adds one. A type has a file of its own.
+const TYPES: [(&str, Add); 1] = [("http", types::http::add)];
 
-/// `type = "http"`.
-#[derive(Deserialize)]
-struct HttpRoute {
-    #[serde(rename = "type")]
-    _kind: String,
-    route: String,
-    handler: String,
-    name: Option<String>,
-    method: Option<Methods>,
-    #[serde(default)]
-    middlewares: Vec<String>,
-    validate: Option<Value>,
-    template: Option<String>,
+type Add = fn(&Adding, &mut Routes, &Entry<'_>) -> Result<(), BoxError>;
+
+/// What all entries are made from.
+pub(crate) struct Adding {
+    pub(crate) views: Views,
+    /// Those that routes can name.
+    handlers: BTreeMap<String, &'static Registration>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Methods {
-    One(String),
-    Any(Vec<String>),
+/// One entry of `[[routes]]`.
+pub(crate) struct Entry<'a> {
+    app: &'a Application,
+    index: usize,
+    pub(crate) place: &'a Place,
 }
-
-/// The handlers that routes can name.
-type Handlers = BTreeMap<String, &'static Registration>;
 
 /// Adds the routes of the configuration.
 pub(crate) fn add(
@@ -67,21 +48,14 @@ pub(crate) fn add(
     order: &LoadOrder,
 ) -> Result<(), RoutesError> {
     let mut problems = Vec::new();
-    let mut handlers = Handlers::new();
-    for (unit, registration) in order.items() {
-        if matches!(registration.item, Item::Handler(_)) {
-            // That of a later unit takes the place of an earlier one's.
-            let name = name_of(unit.package.module, registration);
-            handlers.insert(name, registration);
-        }
-    }
     let adding = Adding {
-        app,
-        handlers,
         views: Views::new(app),
+        handlers: handlers(order, &mut problems),
     };
-    for (index, (entry, place)) in app.config().items("routes").enumerate() {
-        if let Err(error) = adding.add(routes, index, &entry, place) {
+    for (index, (value, place)) in app.config().items("routes").enumerate() {
+        let entry = Entry { app, index, place };
+        let added = type_of(&value, &entry).and_then(|add| add(&adding, routes, &entry));
+        if let Err(error) = added {
             problems.push(error.to_string());
         }
     }
@@ -89,6 +63,55 @@ pub(crate) fn add(
         return Ok(());
     }
     Err(RoutesError { problems })
+}
+
+/// All handlers by their names. That of a later unit takes the place of an earlier one's; in one
+/// unit a name is one handler.
+fn handlers(
+    order: &LoadOrder,
+    problems: &mut Vec<String>,
+) -> BTreeMap<String, &'static Registration> {
+    let mut all: BTreeMap<String, (&str, &'static Registration)> = BTreeMap::new();
+    for (unit, registration) in order.items() {
+        if !matches!(registration.item, Item::Handler(_)) {
+            continue;
+        }
+        let module = unit.package.module;
+        let name = name_of(module, registration);
+        match all.insert(name.clone(), (module, registration)) {
+            Some((same, other)) if same == module => problems.push(format!(
+                "handler `{name}` redefined: {} and {}",
+                other.place(),
+                registration.place()
+            )),
+            _ => {}
+        }
+    }
+    all.into_iter()
+        .map(|(name, (_, registration))| (name, registration))
+        .collect()
+}
+
+/// What adds an entry.
+fn type_of(value: &Value, entry: &Entry<'_>) -> Result<Add, BoxError> {
+    let types = || TYPES.iter().map(|(kind, _)| *kind);
+    let known = || {
+        types()
+            .map(|kind| format!("`{kind}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let Some(kind) = value.get("type").and_then(Value::as_str) else {
+        return Err(entry.wrong(format!("`[[routes]]` has no `type`; known: {}", known())));
+    };
+    let add = TYPES.iter().find(|(name, _)| *name == kind);
+    add.map(|(_, add)| *add).ok_or_else(|| {
+        let hint = did_you_mean(kind, types());
+        let known = known();
+        entry.wrong(format!(
+            "`[[routes]]` of the unknown type `{kind}`{hint}; known: {known}"
+        ))
+    })
 }
 
 /// What routes call a handler: the modules below `controller` and its own name, `admin.posts.create`;
@@ -104,159 +127,40 @@ fn name_of(unit: &str, registration: &Registration) -> String {
     below.join(".")
 }
 
-struct Adding<'a> {
-    app: &'a Application,
-    handlers: Handlers,
-    views: Views,
-}
-
-impl Adding<'_> {
-    /// One entry of `[[routes]]`.
-    fn add(
+impl Adding {
+    /// The handler of that name.
+    pub(crate) fn handler(
         &self,
-        routes: &mut Routes,
-        index: usize,
-        entry: &Value,
-        place: &Place,
-    ) -> Result<(), BoxError> {
-        let wrong = |text: String| BoxError::from(format!("{place}: {text}"));
-        let kind = entry.get("type").and_then(Value::as_str);
-        match kind {
-            Some(kind) if TYPES.contains(&kind) => {}
-            Some(kind) => {
-                let hint = did_you_mean(kind, TYPES);
-                let text =
-                    format!("`[[routes]]` of the unknown type `{kind}`{hint}; known: `http`");
-                return Err(wrong(text));
-            }
-            None => {
-                return Err(wrong(
-                    "`[[routes]]` has no `type`; known: `http`".to_owned(),
-                ));
-            }
+        name: &str,
+        entry: &Entry<'_>,
+    ) -> Result<(&'static Registration, Box<dyn NamedHandler>), BoxError> {
+        let found = self
+            .handlers
+            .get(name)
+            .map(|registration| (*registration, &registration.item));
+        if let Some((registration, Item::Handler(make))) = found {
+            return Ok((registration, make()));
         }
-        let route: HttpRoute = self.read(index)?;
-        let registration = self.handlers.get(&route.handler).ok_or_else(|| {
-            let known = self.handlers.keys().map(String::as_str);
-            let hint = match suggest(&route.handler, known) {
-                Some(other) => format!(", did you mean `{other}`?"),
-                None => ": it is the module below `controller` and the name of a function with \
-                         `#[handler]`, as in `posts.create`"
-                    .to_owned(),
-            };
-            wrong(format!("no handler is called `{}`{hint}", route.handler))
-        })?;
-        let Item::Handler(make) = registration.item else {
-            return Ok(()); // only handlers are in the list
+        let hint = match suggest(name, self.handlers.keys().map(String::as_str)) {
+            Some(other) => format!(", did you mean `{other}`?"),
+            None => ": it is the module below `controller` and the name of a function with \
+                     `#[handler]`, as in `posts.create`"
+                .to_owned(),
         };
-        let methods = methods(route.method).map_err(wrong)?;
-        let check = route.validate.as_ref();
-        let check = check.map(|schema| Check::new(schema, place)).transpose();
-        let view = route.template.as_deref();
-        let view = view.map(|name| self.views.view(name)).transpose();
-        let answering = Answering {
-            handler: make(),
-            check: check.map_err(wrong)?,
-            view: view.map_err(wrong)?,
-        };
-        let next = answering.into_next();
-        let handler = move |request: Request| next.clone().run(request);
-        let added = routes.route(&methods, &route.route, handler);
-        let file = place
-            .path()
-            .map_or_else(|| place.to_string(), |path| path.display().to_string());
-        added.at(file, place.line().unwrap_or(0));
-        added.handled_by(format!("{}::{}", registration.module, registration.name));
-        if let Some(name) = &route.name {
-            added.name(name);
-        }
-        for name in route.middlewares {
-            added.middleware(name);
-        }
-        Ok(())
-    }
-
-    fn read<T: DeserializeOwned>(&self, index: usize) -> Result<T, ConfigError> {
-        self.app.config().item("routes", index)
+        Err(entry.wrong(format!("no handler is called `{name}`{hint}")))
     }
 }
 
-/// `get` where nothing is said.
-fn methods(given: Option<Methods>) -> Result<Vec<Method>, String> {
-    const KNOWN: [Method; 7] = [
-        Method::GET,
-        Method::POST,
-        Method::PUT,
-        Method::PATCH,
-        Method::DELETE,
-        Method::HEAD,
-        Method::OPTIONS,
-    ];
-    let names = match given {
-        None => return Ok(vec![Method::GET]),
-        Some(Methods::One(name)) => vec![name],
-        Some(Methods::Any(names)) => names,
-    };
-    if names.is_empty() {
-        return Err("a route has at least one `method`".to_owned());
-    }
-    let method = |name: &String| {
-        let known = KNOWN
-            .iter()
-            .find(|method| method.as_str().eq_ignore_ascii_case(name));
-        known.cloned().ok_or_else(|| {
-            let hint = did_you_mean(name, KNOWN.iter().map(Method::as_str));
-            format!("unknown method `{name}`{hint}")
-        })
-    };
-    names.iter().map(method).collect()
-}
-
-/// What answers requests of one route.
-struct Answering {
-    handler: Box<dyn NamedHandler>,
-    check: Option<Check>,
-    view: Option<View>,
-}
-
-impl Answering {
-    fn into_next(self) -> Next {
-        let this = Arc::new(self);
-        Next::of(move |request| {
-            let this = Arc::clone(&this);
-            Box::pin(async move {
-                match this.answer(request).await {
-                    Ok(response) | Err(response) => response,
-                }
-            })
-        })
+impl Entry<'_> {
+    /// Its keys.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
+        self.app.config().item("routes", self.index)
     }
 
-    async fn answer(&self, request: Request) -> Result<Response, Response> {
-        // Within the limit that all extractors have.
-        let (parts, body) = request.with_limited_body().into_parts();
-        let body = to_bytes(body, usize::MAX).await.map_err(unread)?;
-        let mut input = Input::new(&parts, body).map_err(IntoResponse::into_response)?;
-        if let Some(check) = &self.check {
-            input = check.look(input).map_err(IntoResponse::into_response)?;
-        }
-        let reply = self.handler.call(parts, input).await;
-        Ok(match &self.view {
-            Some(view) => view.show(reply),
-            None => reply.into_response(),
-        })
+    /// What is wrong with it, and where it is.
+    pub(crate) fn wrong(&self, text: impl fmt::Display) -> BoxError {
+        format!("{}: {text}", self.place).into()
     }
-}
-
-/// The answer to a body that cannot be read.
-fn unread(error: axum::Error) -> Response {
-    let error = error.into_inner();
-    if error.is::<LengthLimitError>() {
-        let text = "the body is larger than `http.body_limit`";
-        return (StatusCode::PAYLOAD_TOO_LARGE, text).into_response();
-    }
-    let text = format!("the body cannot be read: {error}");
-    (StatusCode::BAD_REQUEST, text).into_response()
 }
 
 impl fmt::Display for RoutesError {

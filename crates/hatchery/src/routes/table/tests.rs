@@ -7,9 +7,11 @@ mod validate;
 
 use std::fs;
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
 use bytes::Bytes;
 use http::StatusCode;
+use serde::Deserialize;
 use tempfile::TempDir;
 use tower_service::Service as _;
 
@@ -91,6 +93,39 @@ fn application(toml: &str) -> Application {
         ..Sources::default()
     };
     of_config(Config::load(&sources).unwrap())
+}
+
+#[test]
+fn a_name_of_two_handlers_of_a_unit_names_both_places() {
+    const fn search(module: &'static str, file: &'static str) -> Registration {
+        Registration {
+            module,
+            name: "page",
+            file,
+            line: 3,
+            item: Item::Handler(|| named(page)),
+        }
+    }
+    static TWO: [Registration; 2] = [
+        search(
+            "blog::app::controller::search",
+            "src/app/controller/search.rs",
+        ),
+        search(
+            "blog::other::controller::search",
+            "src/other/controller/search.rs",
+        ),
+    ];
+    let app = application("");
+    let units = vec![Unit::new(UnitKind::Application, "blog", BLOG)];
+    let order = LoadOrder::new(units, &[], &TWO).unwrap();
+    assert_eq!(
+        add(&mut Routes::default(), &app, &order)
+            .unwrap_err()
+            .to_string(),
+        "handler `search.page` redefined: src/app/controller/search.rs:3 and \
+         src/other/controller/search.rs:3"
+    );
 }
 
 /// The table of routes of a configuration, or what is wrong with it.
@@ -208,7 +243,7 @@ fn a_route_that_is_taken_is_a_conflict_of_two_places() {
     let problem = problem(entry);
     for part in [
         "src/app/router.rs:12",
-        "config/config.default.toml:1",
+        "config/config.default.toml:1:1",
         "/taken",
     ] {
         assert!(problem.contains(part), "{part} in {problem}");

@@ -1,5 +1,7 @@
 //! `validate`: what is asked of what comes in.
 
+use http::Method;
+
 use super::*;
 
 /// Whatever comes in, with `validate` before it.

@@ -1,0 +1,3 @@
+//! The types of `[[routes]]`, a file each.
+
+pub(super) mod http;
