@@ -23,6 +23,9 @@ async fn option_twice() {}
 #[hatchery::get("/", middleware = [timing])]
 async fn middleware_without_quotes() {}
 
+#[hatchery::get("/", middleware = "timing")]
+async fn middleware_without_brackets() {}
+
 #[hatchery::get("/")]
 fn not_asynchronous() {}
 
@@ -64,6 +67,11 @@ impl Default for Posts {
     }
 }
 
+#[hatchery::controller(resources = "/posts")]
+impl [u8] {
+    async fn index() {}
+}
+
 #[hatchery::router]
 async fn waiting(_: &mut Routes) {}
 
@@ -88,6 +96,13 @@ struct WithArguments;
 #[hatchery::service]
 fn not_a_struct() {}
 
+struct Timing;
+
+impl Timing {
+    #[hatchery::middleware]
+    async fn with_self(&self) {}
+}
+
 #[hatchery::predicate]
 async fn patient() -> bool {
     true
@@ -107,6 +122,11 @@ fn not_replaceable(_: &hatchery::http::HeaderMap) {}
 
 #[hatchery::load]
 struct WithoutKind;
+
+#[hatchery::load]
+fn not_loadable() {}
+
+hatchery::app!("src/app");
 
 hatchery::app!();
 

@@ -1,6 +1,6 @@
 //! Types that are not what they are used as.
 
-use hatchery::{App, Context};
+use hatchery::{App, Application, BoxError, Context, Routes};
 
 struct Nothing;
 
@@ -22,8 +22,35 @@ struct WithoutDefaultField {
     _nothing: Nothing,
 }
 
-fn used(ctx: &Context) {
+struct FromNothing;
+
+impl hatchery::Load for FromNothing {
+    type From = Nothing;
+
+    fn load(_: &Nothing) -> Result<Self, BoxError> {
+        Ok(Self)
+    }
+}
+
+#[hatchery::middleware]
+fn no_layer(_: (), _: &Application) -> Nothing {
+    Nothing
+}
+
+#[hatchery::middleware]
+async fn without_next(_: Context) {}
+
+#[hatchery::handler]
+async fn takes_nothing(_: Nothing, _: Context) {}
+
+#[hatchery::handler]
+async fn returns_nothing(_: hatchery::Event<u8>) -> Nothing {
+    Nothing
+}
+
+fn used(ctx: &Context, routes: &mut Routes) {
     ctx.service::<Nothing>();
+    routes.resources::<Nothing>("posts", "/posts");
     let _ = App::new(hatchery::package!()).plugin(Nothing).framework(Nothing);
 }
 
