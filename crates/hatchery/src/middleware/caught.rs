@@ -1,34 +1,28 @@
 //! Panics of an application's code as errors.
 
 use std::any::Any;
+use std::future::ready;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
-use axum::response::{IntoResponse as _, Response};
+use axum::response::{IntoResponse, Response};
 
+use super::next::Answer;
 use crate::Error;
 use crate::runtime::panic_message;
 
 /// The future of a response. If it panics, the response is an error as any other: middleware sees
 /// it, listeners hear of it, and the client gets the form that it wants.
-pub(crate) enum Caught<F> {
+pub(super) enum Caught<F> {
     Runs(F),
-    /// What should have made the future has panicked.
+    /// What comes before the future has panicked.
     Panicked(Error),
     Over,
 }
 
 impl<F> Caught<F> {
-    /// What `work` makes.
-    pub(crate) fn call(work: impl FnOnce() -> F) -> Self {
-        match catch_unwind(AssertUnwindSafe(work)) {
-            Ok(future) => Self::Runs(future),
-            Err(panic) => Self::Panicked(panicked(&*panic)),
-        }
-    }
-
     /// Has `poll` poll the future.
-    pub(crate) fn poll(&mut self, poll: impl FnOnce(&mut F) -> Poll<Response>) -> Poll<Response> {
+    pub(super) fn poll(&mut self, poll: impl FnOnce(&mut F) -> Poll<Response>) -> Poll<Response> {
         let Self::Runs(future) = self else {
             return match std::mem::replace(self, Self::Over) {
                 Self::Panicked(error) => Poll::Ready(error.into_response()),
@@ -42,6 +36,22 @@ impl<F> Caught<F> {
             let _ = catch_unwind(AssertUnwindSafe(|| drop(rest)));
             Poll::Ready(panicked(&*panic).into_response())
         })
+    }
+}
+
+/// What `work` returns.
+pub(super) fn call<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(&*panic))
+}
+
+/// The response of the future that `work` makes.
+pub(super) fn answer<F>(work: impl FnOnce() -> F) -> Answer
+where
+    F: Future<Output: IntoResponse> + Send + 'static,
+{
+    match call(work) {
+        Ok(future) => Box::pin(async move { future.await.into_response() }),
+        Err(error) => Box::pin(ready(error.into_response())),
     }
 }
 

@@ -149,7 +149,8 @@ impl Condition {
 /// What else handlers may take `path` for, since parameters and nested services see it decoded:
 /// without escapes and repeated slashes, and with `.` and `..` followed. Mostly nothing.
 fn readings(path: &str) -> Vec<String> {
-    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
+    let is_other = |pair: &[u8]| pair == b"//" || pair == b"/.";
+    if !path.contains('%') && !path.as_bytes().windows(2).any(is_other) {
         return Vec::new();
     }
     let decoded = percent_decode_str(path).decode_utf8_lossy();

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use tower_service::Service;
 
 use super::next::Answer;
-use super::{MiddlewareArguments, Next, Wrap};
+use super::{MiddlewareArguments, Next, Wrap, caught};
 use crate::BoxError;
 
 /// The first argument of an asynchronous middleware that has options: `[middleware.<name>]` as a
@@ -55,8 +55,7 @@ where
     type Options = NoOptions;
 
     fn answer(&self, _: &Arc<NoOptions>, request: Request, next: Next) -> Answer {
-        let answer = self(request, next);
-        Box::pin(async move { answer.await.into_response() })
+        caught::answer(|| self(request, next))
     }
 }
 
@@ -69,8 +68,7 @@ where
     type Options = O;
 
     fn answer(&self, options: &Arc<O>, request: Request, next: Next) -> Answer {
-        let answer = self(Options(Arc::clone(options)), request, next);
-        Box::pin(async move { answer.await.into_response() })
+        caught::answer(|| self(Options(Arc::clone(options)), request, next))
     }
 }
 
@@ -89,14 +87,16 @@ macro_rules! with_extractors {
             #[allow(non_snake_case, reason = "the types' names serve for their values")]
             fn answer(&self, _: &Arc<NoOptions>, request: Request, next: Next) -> Answer {
                 let function = self.clone();
+                // What the future holds twice, every request pays for.
+                let (mut parts, body) = request.into_parts();
                 Box::pin(async move {
-                    let (mut parts, body) = request.into_parts();
                     $(let $extractor = match $extractor::from_request_parts(&mut parts, &()).await {
                         Ok(value) => value,
                         Err(refusal) => return refusal.into_response(),
                     };)+
-                    let request = Request::from_parts(parts, body);
-                    function($($extractor,)+ request, next).await.into_response()
+                    function($($extractor,)+ Request::from_parts(parts, body), next)
+                        .await
+                        .into_response()
                 })
             }
         }
@@ -115,14 +115,16 @@ macro_rules! with_extractors {
             fn answer(&self, options: &Arc<O>, request: Request, next: Next) -> Answer {
                 let function = self.clone();
                 let options = Options(Arc::clone(options));
+                // What the future holds twice, every request pays for.
+                let (mut parts, body) = request.into_parts();
                 Box::pin(async move {
-                    let (mut parts, body) = request.into_parts();
                     $(let $extractor = match $extractor::from_request_parts(&mut parts, &()).await {
                         Ok(value) => value,
                         Err(refusal) => return refusal.into_response(),
                     };)+
-                    let request = Request::from_parts(parts, body);
-                    function(options, $($extractor,)+ request, next).await.into_response()
+                    function(options, $($extractor,)+ Request::from_parts(parts, body), next)
+                        .await
+                        .into_response()
                 })
             }
         }

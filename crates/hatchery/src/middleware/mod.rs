@@ -64,7 +64,7 @@ pub use layer::Layer;
 #[doc(hidden)]
 pub use layer::{IntoLayer, MakeLayer, from_layer};
 pub(crate) use next::Answer;
-pub use next::{Answering, Next};
+pub use next::{Answering, Next, Run};
 
 use crate::Application;
 use crate::config::ConfigError;

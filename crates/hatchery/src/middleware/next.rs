@@ -14,7 +14,7 @@ use axum::routing::future::RouteFuture;
 use tower_service::Service;
 
 use super::Layer;
-use super::caught::Caught;
+use super::caught::{self, Caught};
 use super::filter::Fork;
 
 /// A response that is under way.
@@ -81,25 +81,28 @@ impl Next {
         layer.around(self)
     }
 
-    /// Answers a request.
-    pub async fn run(self, request: Request) -> Response {
-        let Ok(response) = self.answer(request).await;
-        response
+    /// Answers a request: `next.run(request).await`.
+    pub fn run(self, request: Request) -> Run {
+        Run(self.answer(request))
     }
 
-    /// The same for who has it on loan.
-    pub(crate) fn answer(&self, request: Request) -> Answering {
-        Answering(Caught::call(|| self.way(request)))
-    }
-
-    fn way(&self, mut request: Request) -> Way {
+    /// The same for who has it on loan. Only predicates are code of the application's that runs at
+    /// once; all other code runs when it is polled, or catches its own panics.
+    pub(crate) fn answer(&self, mut request: Request) -> Answering {
         let mut next = self;
         loop {
-            match &next.0 {
-                Kind::Function(answer) => return Way::Function(answer(request)),
-                Kind::Router(router) => return Way::Router(router.clone().call(request)),
-                Kind::Fork(fork) => next = fork.choose(&mut request),
-            }
+            let way = match &next.0 {
+                Kind::Function(answer) => Way::Function(answer(request)),
+                Kind::Router(router) => Way::Router(router.clone().call(request)),
+                Kind::Fork(fork) => match caught::call(|| fork.choose(&mut request)) {
+                    Ok(chosen) => {
+                        next = chosen;
+                        continue;
+                    }
+                    Err(error) => return Answering(Caught::Panicked(error)),
+                },
+            };
+            return Answering(Caught::Runs(way));
         }
     }
 }
@@ -130,13 +133,24 @@ enum Way {
     Router(RouteFuture<Infallible>),
 }
 
-impl Answering {
-    /// For who answers by a function.
-    pub(crate) fn boxed(self) -> Answer {
-        Box::pin(async move {
-            let Ok(response) = self.await;
-            response
-        })
+/// The future of [`Next::run`]. A type of its own: an `async fn` would hold the request, too, and
+/// so would every middleware that awaits it.
+#[must_use = "nothing answers before it is awaited"]
+pub struct Run(Answering);
+
+impl Future for Run {
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Response> {
+        Pin::new(&mut self.0)
+            .poll(turn)
+            .map(|Ok(response)| response)
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Run")
     }
 }
 

@@ -1,10 +1,16 @@
 //! The forms of middleware.
 
+use std::future::Ready;
+use std::sync::Arc;
+
 use axum::extract::Request;
 use axum::response::Response;
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
+use serde_json::json;
 
+use super::filter::{Filter, Predicates};
 use super::{Layer, MiddlewareArguments, Next, Options, Wrap, from_async, from_fn, from_layer};
 use crate::application::{Identity, Role};
 use crate::config::Config;
@@ -184,9 +190,17 @@ fn an_option_that_a_middleware_does_not_know_is_an_error() {
 
 #[tokio::test]
 async fn a_panic_before_the_future_or_in_it_is_a_500_for_what_lies_around() {
-    let at_once = Next::of(|_| panic!("on purpose"));
-    let later = Next::of(|_| Box::pin(async { panic!("on purpose") }));
-    for next in [at_once, later] {
+    let end = Next::new(axum::Router::new());
+    let at_once = from_fn(|_: Request, _: Next| -> Ready<StatusCode> { panic!("on purpose") });
+    let later = from_fn(async |_: Request, _: Next| -> StatusCode { panic!("on purpose") });
+    let predicates =
+        Predicates::from([("panics", (|_| panic!("on purpose")) as fn(&Parts) -> bool)]);
+    let filter = Filter::new(&json!({ "predicate": "panics" }), true, &predicates).unwrap();
+    for next in [
+        end.clone().wrap(&at_once),
+        end.clone().wrap(&later),
+        Arc::new(filter).between(end.clone(), end),
+    ] {
         let response = next.run(Request::new(axum::body::Body::empty())).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     }

@@ -288,7 +288,7 @@ struct Behind(Next);
 
 fn go_on(mut request: Request) -> Answer {
     match request.extensions_mut().remove::<Behind>() {
-        Some(Behind(next)) => next.answer(request).boxed(),
+        Some(Behind(next)) => Box::pin(next.run(request)),
         // A middleware has dropped the request's extensions.
         None => Box::pin(async { StatusCode::INTERNAL_SERVER_ERROR.into_response() }),
     }
@@ -302,7 +302,7 @@ fn cover(router: Router, laid: Next) -> Router {
             let (behind, laid) = (Behind(Next::new(endpoint)), laid.clone());
             Next::of(move |mut request| {
                 request.extensions_mut().insert(behind.clone());
-                laid.answer(request).boxed()
+                Box::pin(laid.clone().run(request))
             })
         },
     ))

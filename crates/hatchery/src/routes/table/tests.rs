@@ -8,7 +8,6 @@ mod validate;
 use std::fs;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::Deserialize;

@@ -45,7 +45,7 @@ async fn a_template_shows_the_fields_of_an_object_and_escapes_them() {
     // It is in memory: what becomes of the files does not count.
     let routes = load(&app).unwrap();
     fs::remove_dir_all(dir.path()).unwrap();
-    let mut request = Request::new(Body::empty());
+    let mut request = http::Request::new(Body::empty());
     *request.uri_mut() = http::Uri::from_static("/x?q=%3Cb%3E&page=2");
     let context = app.context_for(&request);
     request.extensions_mut().insert(context);
@@ -66,7 +66,7 @@ async fn in_the_environment_local_templates_are_read_again() {
     let app = in_env("local", config);
     let routes = load(&app).unwrap();
     let show = async || {
-        let mut request = Request::new(Body::empty());
+        let mut request = http::Request::new(Body::empty());
         *request.uri_mut() = http::Uri::from_static("/x");
         let context = app.context_for(&request);
         request.extensions_mut().insert(context);

@@ -22,7 +22,7 @@ const POST: &str = r#"{ type = "object", required = ["title"], additionalPropert
 /// The status, and the body as JSON through everything that errors go through.
 async fn post(body: impl Into<Body>) -> (StatusCode, Value) {
     let app = asking("post", POST);
-    let mut request = Request::new(body.into());
+    let mut request = http::Request::new(body.into());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = http::Uri::from_static("/x");
     for name in ["accept", "content-type"] {
