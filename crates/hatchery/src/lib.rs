@@ -50,6 +50,7 @@ mod package;
 mod pressure;
 pub mod router;
 pub mod routes;
+mod run_file;
 mod runtime;
 mod serve;
 mod single;

@@ -145,7 +145,7 @@ fn routes_whose_handler_method_or_middleware_nobody_has() {
     );
     assert_eq!(
         route("/x", "search.find", "middlewares = [\"timng\"]"),
-        "blog: cannot start: config/config.unittest.toml:1: no middleware is called `timng`, did \
+        "blog: cannot start: config/config.unittest.toml:1:1: no middleware is called `timng`, did \
          you mean `timing`?"
     );
 }
@@ -154,18 +154,18 @@ fn routes_whose_handler_method_or_middleware_nobody_has() {
 fn routes_that_are_taken_name_both_places() {
     assert_eq!(
         route("/posts", "search.find", ""),
-        "blog: cannot start: config/config.unittest.toml:1: GET /posts has a route already, at \
+        "blog: cannot start: config/config.unittest.toml:1:1: GET /posts has a route already, at \
          examples/blog/src/app/controller/posts.rs:21; remove one of the two"
     );
     assert_eq!(
         route("/posts/{slug}", "search.find", ""),
-        "blog: cannot start: config/config.unittest.toml:1: /posts/{slug} is the same path as \
+        "blog: cannot start: config/config.unittest.toml:1:1: /posts/{slug} is the same path as \
          /posts/{id} at examples/blog/src/app/controller/posts.rs:26: give its parameters the same \
          names"
     );
     assert_eq!(
         route("/x", "search.find", "name = \"home\""),
-        "blog: cannot start: config/config.unittest.toml:1: the name `home` is that of / at \
+        "blog: cannot start: config/config.unittest.toml:1:1: the name `home` is that of / at \
          examples/blog/src/app/router.rs:11; a name belongs to one path"
     );
 }

@@ -2,9 +2,6 @@
 //! `run/agent_config.json` with secrets masked, and beside each a `…_config_meta.json` with the
 //! place of every value.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -14,6 +11,7 @@ use super::mask::Mask;
 use super::tree::{Node, Value};
 use super::{Config, Place};
 use crate::complain::complain;
+use crate::run_file;
 
 /// The table `[dump]`.
 #[derive(Debug, Default, Deserialize)]
@@ -37,7 +35,7 @@ pub(crate) fn write(run_dir: &Path, name: &str, config: &Config) {
         (format!("{name}_config.json"), &effective),
         (format!("{name}_config_meta.json"), &meta),
     ] {
-        if let Err(error) = replace(run_dir, &file, &format!("{json:#}\n")) {
+        if let Err(error) = run_file::replace(run_dir, &file, format!("{json:#}\n").as_bytes()) {
             let path = run_dir.join(file);
             complain(format_args!("{}: {error}", path.display()));
         }
@@ -72,21 +70,4 @@ fn places(node: &Node) -> Json {
         Value::Table(_) if node.place == Place::effective() => json!({}),
         _ => node.place.to_string().into(),
     }
-}
-
-/// Nobody ever reads half a file.
-fn replace(dir: &Path, file: &str, text: &str) -> io::Result<()> {
-    let beside = dir.join(format!(".{file}.{}", std::process::id()));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)
-        .and_then(|mut file| file.write_all(text.as_bytes()))
-        .and_then(|()| fs::rename(&beside, dir.join(file)));
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }

@@ -1,5 +1,6 @@
 //! How long each step of a start took.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::complain::complain;
+use crate::run_file;
 
 /// Records the steps of one process's start. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -118,15 +120,10 @@ impl Timing {
 
     /// Writes all to `<name>_timing.json`. A start does not fail because of it.
     pub(crate) fn write(&self, run_dir: &Path, name: &str) {
-        let path = run_dir.join(format!("{name}_timing.json"));
-        let text = match serde_json::to_vec_pretty(&self.record()) {
-            Ok(text) => text,
-            Err(error) => return complain(format_args!("{}: {error}", path.display())),
-        };
-        let beside = run_dir.join(format!(".{name}_timing.json.{}", std::process::id()));
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
-        if let Err(error) = written {
-            let _ = std::fs::remove_file(&beside);
+        let file = format!("{name}_timing.json");
+        let text = serde_json::to_vec_pretty(&self.record()).map_err(io::Error::from);
+        if let Err(error) = text.and_then(|text| run_file::replace(run_dir, &file, &text)) {
+            let path = run_dir.join(file);
             complain(format_args!("cannot write {}: {error}", path.display()));
         }
     }

@@ -10,6 +10,7 @@ use super::route::{Methods, Step};
 use super::{Route, Routes, Source};
 use crate::complain::complain;
 use crate::loader::registry::{Item, Registration};
+use crate::run_file;
 
 /// The routes of an application, as they are served.
 #[derive(Debug, Default)]
@@ -131,12 +132,9 @@ impl RouteTable {
     /// Writes `router.json` into the run directory, whole or not at all. People look at it, nothing
     /// depends on it: that it cannot be written is only said.
     pub(crate) fn dump(&self, run_dir: &Path) {
-        let path = run_dir.join("router.json");
-        let beside = run_dir.join(format!(".router.json.{}", std::process::id()));
-        let text = self.dumped();
-        let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
-        if let Err(error) = written {
-            let _ = std::fs::remove_file(&beside);
+        let file = "router.json";
+        if let Err(error) = run_file::replace(run_dir, file, self.dumped().as_bytes()) {
+            let path = run_dir.join(file);
             complain(format_args!("cannot write {}: {error}", path.display()));
         }
     }
