@@ -11,4 +11,10 @@ impl Boot for Worker {
         app.logger().info("everybody is up");
         Ok(())
     }
+
+    /// Its last request is answered.
+    async fn before_close(&self, app: &Application) -> Result<(), BoxError> {
+        app.logger().info("this worker leaves");
+        Ok(())
+    }
 }
