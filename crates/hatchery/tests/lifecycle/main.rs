@@ -3,10 +3,13 @@
 
 #![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
+mod written;
+
 use std::process::ExitCode;
 use std::time::Duration;
 
-use hatchery::routing::get;
+use hatchery::config::Config;
+use hatchery::routing::{get, post};
 use hatchery::testing::{Cluster, ClusterBuilder, SOON, wait_for};
 use hatchery::{App, Application, Boot, BootRole, BoxError, Package, Role, Router};
 
@@ -42,8 +45,18 @@ impl std::error::Error for NoDatabase {
 }
 
 impl Boot for Hooks {
+    fn config_will_load(&self, config: &mut Config) -> Result<(), BoxError> {
+        if self.0 == "dumps" {
+            config.set("shop.rate", 7)?;
+        }
+        Ok(())
+    }
+
     async fn did_load(&self, app: &Application) -> Result<(), BoxError> {
         self.says(app, "did_load");
+        if self.0 == "dumps" {
+            written::take_dump_away(app)?;
+        }
         if self.0 == "fails" && app.identity().role == Role::Worker {
             let refused = std::io::Error::other("connection refused");
             return Err(Box::new(NoDatabase(refused)));
@@ -86,7 +99,12 @@ fn app(script: &str) -> App {
     };
     App::new(package)
         .boot(BootRole::Both, Hooks(script.to_owned()))
-        .router(|_| Ok(Router::new().route("/", get(async || "here"))))
+        .section::<serde_json::Value>("shop")
+        .router(|_| {
+            Ok(Router::new()
+                .route("/", get(async || "here"))
+                .route("/register", post(written::register)))
+        })
 }
 
 fn pool(script: &str) -> ClusterBuilder {
@@ -228,7 +246,11 @@ fn a_before_close_that_does_not_end_is_named() {
 
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 6] = [
+const TESTS: [Test; 8] = [
+    (
+        "semantic_24_dumps_are_written_early_and_again_when_it_is_ready",
+        written::semantic_24_dumps_are_written_early_and_again_when_it_is_ready,
+    ),
     (
         "semantic_32_agent_and_workers_run_their_hooks_and_close",
         semantic_32_agent_and_workers_run_their_hooks_and_close,
@@ -244,6 +266,10 @@ const TESTS: [Test; 6] = [
     (
         "semantic_35_a_failed_did_ready_keeps_nobody_from_serving",
         semantic_35_a_failed_did_ready_keeps_nobody_from_serving,
+    ),
+    (
+        "semantic_44_lines_of_work_after_the_response_say_which_request_it_was",
+        written::semantic_44_lines_of_work_after_the_response_say_which_request_it_was,
     ),
     (
         "a_replacement_hears_of_the_pool_after_its_own_readiness_and_once",
