@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Hooks, Timing};
@@ -24,6 +25,8 @@ pub(crate) struct Life {
     ending: OnceLock<Instant>,
     /// What runs when it is ready, while it runs.
     after: Mutex<Option<JoinHandle<()>>>,
+    /// Whether that has run to its end.
+    hooks_finished: watch::Sender<bool>,
 }
 
 impl Life {
@@ -42,6 +45,7 @@ impl Life {
             drain_timeout,
             ending: OnceLock::new(),
             after: Mutex::default(),
+            hooks_finished: watch::Sender::new(false),
         }
     }
 
@@ -49,6 +53,12 @@ impl Life {
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn app(&self) -> &Application {
         &self.app
+    }
+
+    /// Becomes true when the hooks that follow readiness have run.
+    #[cfg(feature = "testing")]
+    pub(crate) fn hooks_finished(&self) -> watch::Receiver<bool> {
+        self.hooks_finished.subscribe()
     }
 
     /// The process is ready: runs the hooks that follow, beside what it serves. Must be called in a
@@ -59,6 +69,7 @@ impl Life {
             life.did_ready().await;
             life.app.server_did_ready().comes().await;
             life.server_did_ready().await;
+            life.hooks_finished.send_replace(true);
         });
         let life = Arc::clone(self);
         tokio::task::spawn_local(async move {
@@ -69,7 +80,7 @@ impl Life {
     }
 
     /// `did_ready`; the start is over with it.
-    pub(crate) async fn did_ready(&self) {
+    async fn did_ready(&self) {
         self.hooks.did_ready(&self.app).await;
         self.timing.complain_of_slow_steps(self.hooks.slow_step());
         if let (Some(run_dir), Some(name)) = (&self.run_dir, self.app.identity().file()) {
@@ -82,7 +93,7 @@ impl Life {
     }
 
     /// `server_did_ready`. Only after [`did_ready`](Self::did_ready), and once.
-    pub(crate) async fn server_did_ready(&self) {
+    async fn server_did_ready(&self) {
         self.hooks.server_did_ready(&self.app).await;
     }
 

@@ -149,6 +149,7 @@ fn semantic_32_hooks_run_in_their_order_and_units_in_theirs() {
                 Ok(Router::new())
             });
         let app = TestApp::new(app).start().await.unwrap();
+        app.hooks_finished().await;
         app.close().await;
         let expected = [
             "audit load_config",
@@ -368,6 +369,7 @@ fn semantic_35_a_failed_did_ready_keeps_nobody_from_serving() {
             .boot(BootRole::Application, failing)
             .router(|_| Ok(Router::new().route("/", axum::routing::get(async || "here"))));
         let app = TestApp::new(app).start().await.unwrap();
+        app.hooks_finished().await;
         let response = app.http_request().get("/").send().await;
         assert_eq!(response.expect_status(200).text(), "here");
     });

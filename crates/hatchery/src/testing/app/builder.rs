@@ -101,7 +101,8 @@ impl TestAppBuilder {
         self
     }
 
-    /// Starts it: everything from the configuration to `server_did_ready`.
+    /// Starts it: everything from the configuration to `will_ready`. As a worker it takes requests
+    /// then; [`TestApp::hooks_finished`] waits for the hooks that follow.
     ///
     /// # Errors
     ///

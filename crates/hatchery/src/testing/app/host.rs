@@ -9,7 +9,7 @@ use axum::extract::DefaultBodyLimit;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::builder::Mock;
 use crate::application::{Identity, Role};
@@ -40,6 +40,7 @@ pub(super) struct Ask {
 pub(super) struct Host {
     door: Door,
     close: oneshot::Sender<oneshot::Sender<()>>,
+    hooks_finished: watch::Receiver<bool>,
 }
 
 /// What the thread says when the application is ready.
@@ -60,6 +61,11 @@ impl Host {
 
     pub(super) fn door(&self) -> Door {
         self.door.clone()
+    }
+
+    pub(super) async fn hooks_finished(&self) {
+        // An error means that it is gone: nothing runs any more.
+        let _ = self.hooks_finished.clone().wait_for(|done| *done).await;
     }
 
     pub(super) async fn close(self) {
@@ -85,13 +91,18 @@ fn live(app: App, sources: Sources, mocks: Vec<Mock>, tell: oneshot::Sender<Read
         let agent = started
             .agent
             .map(|hook| tokio::task::spawn_local(agent(hook)));
-        started.life.did_ready().await;
+        // As in a worker: requests come in from here on, beside the hooks that follow.
+        started.life.begin();
         bells.server_did_ready();
-        started.life.server_did_ready().await;
         let limit = body_limit(started.limits.body_limit);
         let (door, mut asked) = mpsc::unbounded_channel();
         let (close, mut closed) = oneshot::channel();
-        let ready = (started.life.app().clone(), Host { door, close });
+        let host = Host {
+            door,
+            close,
+            hooks_finished: started.life.hooks_finished(),
+        };
+        let ready = (started.life.app().clone(), host);
         // A test that is over wants nothing more.
         let _ = tell.send(Ok(ready));
         let done = loop {

@@ -96,6 +96,12 @@ impl TestApp {
         self.app.context_for(request)
     }
 
+    /// Waits until `did_ready` and `server_did_ready` have run, which in any process do so beside
+    /// the first requests: for tests of what they leave.
+    pub async fn hooks_finished(&self) {
+        self.host.hooks_finished().await;
+    }
+
     /// Ends it as a stop does: [`Application::shutdown`] comes, background work and the agent end,
     /// `before_close` runs.
     pub async fn close(self) {

@@ -93,6 +93,7 @@ fn it_lives_from_the_first_hook_to_the_last() {
                 Ok(())
             });
         let app = TestApp::new(app).start().await.unwrap();
+        app.hooks_finished().await;
         let begun = [
             "agent config_did_load",
             "worker config_did_load",
@@ -113,6 +114,40 @@ fn it_lives_from_the_first_hook_to_the_last() {
         app.close().await;
         let ended = ["agent ends", "agent before_close", "worker before_close"];
         assert_eq!(diary.notes()[10..], ended);
+    });
+}
+
+/// Ready for ever: its hooks do not end.
+struct Restless(Diary);
+
+impl Boot for Restless {
+    async fn did_ready(&self, _: &Application) -> Result<(), BoxError> {
+        self.0.note("did_ready");
+        std::future::pending().await
+    }
+
+    async fn server_did_ready(&self, _: &Application) -> Result<(), BoxError> {
+        self.0.note("server_did_ready");
+        Ok(())
+    }
+
+    async fn before_close(&self, _: &Application) -> Result<(), BoxError> {
+        self.0.note("before_close");
+        Ok(())
+    }
+}
+
+#[test]
+fn it_takes_requests_when_it_is_ready_and_hooks_go_on_beside_them() {
+    run(async {
+        let diary = Diary::default();
+        let app = serves(|_| Router::new().route("/", get(async || "here")));
+        let app = app.boot(BootRole::Application, Restless(diary.clone()));
+        let app = TestApp::new(app).start().await.unwrap();
+        let answer = app.http_request().get("/").send().await;
+        assert_eq!(answer.text(), "here");
+        app.close().await;
+        assert_eq!(diary.notes(), ["did_ready", "before_close"]);
     });
 }
 
