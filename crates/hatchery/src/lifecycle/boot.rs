@@ -95,8 +95,9 @@ pub trait Boot: Send + Sync + 'static {
     }
 
     /// The process is to end: its requests are answered, its background work is done. Runs after a
-    /// start that has failed, too, where `did_load` was begun. All together have
-    /// `boot.close_timeout`, and what is left of `cluster.drain_timeout`.
+    /// start that has failed or was stopped, too, where `did_load` was begun. All together have
+    /// `boot.close_timeout`, and what is left of `cluster.drain_timeout` (while it starts,
+    /// `cluster.abort_grace`).
     fn before_close(&self, app: &Application) -> impl Future<Output = Result<(), BoxError>> {
         async { Ok(()) }
     }

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::settings::BootSettings;
 use super::timing::Timing;
 use super::together::{Together, caught};
-use super::{BootRole, ErasedBoot};
+use super::{BootRole, ErasedBoot, unless_ended};
 use crate::application::Role;
 use crate::complain::complain;
 use crate::config::Config;
@@ -156,13 +156,13 @@ impl Hooks {
     }
 
     /// `did_load` of all at the same time, then `will_ready`; with `--single` first the agent's, then
-    /// the workers'. When one fails, those that were begun are closed.
+    /// the workers'. When one fails, or the process is told to end, those that were begun are closed.
     pub(crate) async fn start(&self, app: &Application) -> Result<(), BoxError> {
-        let started = self.start_all(app).await;
+        let started = unless_ended(app.shutdown(), self.start_all(app)).await;
         if started.is_err() {
             self.close(app).await;
         }
-        Ok(started?)
+        started
     }
 
     async fn start_all(&self, app: &Application) -> Result<(), HookError> {

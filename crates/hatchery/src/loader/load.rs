@@ -17,7 +17,7 @@ use crate::app::{AgentHook, App, BuildRouter};
 use crate::application::{Identity, Role};
 use crate::config::{Config, dump, sections};
 use crate::context::Entry;
-use crate::lifecycle::{Hooks, Life, Timing, trace_page};
+use crate::lifecycle::{Hooks, Life, Timing, trace_page, unless_ended};
 use crate::middleware::Chain;
 use crate::runtime::{Hook, Moments};
 use crate::serve::{Endpoint, Limits};
@@ -74,7 +74,7 @@ pub(crate) async fn load(app: App, seed: Seed) -> Result<Loaded, BoxError> {
     let mut order = LoadOrder::new(order, &absent, Registration::all())?;
     let mut hooks = Hooks::collect(&mut order, role, &timing)?;
     let before = config.clone();
-    hooks.load_config(&mut config).await?;
+    unless_ended(&moments.shutdown, hooks.load_config(&mut config)).await?;
     hooks.config_will_load(&mut config)?;
     unchanged(&before, &config)?;
     sections::check(&config, &declared)?;

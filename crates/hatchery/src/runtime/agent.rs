@@ -79,7 +79,6 @@ async fn start(
     end: &watch::Sender<Option<Instant>>,
     build: impl AsyncFnOnce(&Child) -> Result<(Hook, Option<Arc<Life>>), BoxError>,
 ) -> Result<(JoinHandle<Result<(), BoxError>>, Option<Arc<Life>>), Failure> {
-    let (hook, life) = super::boot(build(child)).await.map_err(Failure::Boot)?;
     let signals = signal(SignalKind::terminate())
         .and_then(|term| Ok((term, signal(SignalKind::interrupt())?)))
         .map_err(|error| Failure::Boot(format!("signals: {error}")))?;
@@ -91,7 +90,9 @@ async fn start(
             AgentDuty { bells, end }.drain(limit, true);
         }
     };
+    // From here on: a start that is stopped closes what it has begun.
     tokio::task::spawn_local(heed(signals, leaving));
+    let (hook, life) = super::boot(build(child)).await.map_err(Failure::Boot)?;
     let mut hook = tokio::task::spawn_local(hook);
     // The hook has its first turn now: what it cannot do at all is a failed start.
     tokio::task::yield_now().await;

@@ -37,6 +37,7 @@ pub(crate) struct Control {
     /// The newest version of the protocol that the master speaks.
     protocol: u8,
     is_ready: AtomicBool,
+    is_leaving: AtomicBool,
     is_orphan: AtomicBool,
 }
 
@@ -83,17 +84,25 @@ impl Control {
             socket: Mutex::new(Arc::new(socket)),
             protocol,
             is_ready: AtomicBool::new(false),
+            is_leaving: AtomicBool::new(false),
             is_orphan: AtomicBool::new(false),
         }
     }
 
     /// Tells the master something. Never blocks: a master that reads nothing is not to hang us.
     pub(super) fn tell(&self, message: &ToMaster) -> io::Result<()> {
-        if *message == ToMaster::Ready {
-            self.is_ready.store(true, Ordering::Relaxed);
+        match message {
+            ToMaster::Ready => self.is_ready.store(true, Ordering::Relaxed),
+            ToMaster::Leaving => self.is_leaving.store(true, Ordering::Relaxed),
+            _ => {}
         }
         let bytes = encode(message, self.protocol).map_err(io::Error::other)?;
         packet::send(&*self.socket(), &bytes, &[], true)
+    }
+
+    /// Whether this process was told to end by a signal, and has told the master so.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
     }
 
     fn socket(&self) -> Arc<OwnedFd> {

@@ -86,8 +86,13 @@ pub(crate) fn look_into<T>(
     result
 }
 
-/// Says why the process cannot start, to the log and to the master.
+/// Says why the process cannot start, to the log and to the master. One that was told to end has
+/// done what it should.
 fn boot_failed(control: &Control, reason: String) -> ExitCode {
+    if control.is_leaving() {
+        complain(format_args!("not started: {reason}"));
+        return ExitCode::SUCCESS;
+    }
     complain(format_args!("cannot start: {reason}"));
     // If the master is gone, nobody wants to know.
     let _ = control.tell(&ToMaster::BootFailed { reason });

@@ -64,33 +64,16 @@ async fn serve(
     orders: &Arc<Orders>,
     build: impl AsyncFnOnce(&Child) -> Result<Booted, BoxError>,
 ) -> Result<usize, String> {
-    let Booted {
-        endpoint,
-        limits,
-        life,
-    } = super::boot(build(&child)).await?;
-    let control = child.control;
-    let (page, heartbeat) = (Arc::clone(&child.page), child.heartbeat_interval);
     let signals = signal(SignalKind::terminate())
         .and_then(|term| Ok((term, signal(SignalKind::interrupt())?)))
         .map_err(|error| format!("signals: {error}"))?;
-    let serving = Serving {
-        listeners: child.listeners,
-        endpoint,
-        limits,
-        page: Arc::clone(&child.page),
-        recorder: child.recorder,
-        heartbeat: child.heartbeat_interval,
-        idle_grace: child.idle_grace,
-        pressure: child.moments.pressure,
-    };
     let leaving = {
         let duty = WorkerDuty {
-            app: child.app,
-            control: Arc::clone(&control),
+            app: child.app.clone(),
+            control: Arc::clone(&child.control),
             orders: Arc::clone(orders),
-            bells: child.bells,
-            page: child.page,
+            bells: child.bells.clone(),
+            page: Arc::clone(&child.page),
         };
         let limit = child.drain_timeout;
         move || {
@@ -98,7 +81,25 @@ async fn serve(
             duty.drain(limit, false);
         }
     };
+    // From here on: a start that is stopped closes what it has begun.
     tokio::task::spawn_local(heed(signals, leaving));
+    let Booted {
+        endpoint,
+        limits,
+        life,
+    } = super::boot(build(&child)).await?;
+    let control = child.control;
+    let (page, heartbeat) = (Arc::clone(&child.page), child.heartbeat_interval);
+    let serving = Serving {
+        listeners: child.listeners,
+        endpoint,
+        limits,
+        page: child.page,
+        recorder: child.recorder,
+        heartbeat: child.heartbeat_interval,
+        idle_grace: child.idle_grace,
+        pressure: child.moments.pressure,
+    };
     let ready = || {
         control.mention(&ToMaster::Ready);
         if let Some(life) = &life {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use hatchery::config::Config;
 use hatchery::routing::{get, post};
-use hatchery::testing::{Cluster, ClusterBuilder, SOON, wait_for};
+use hatchery::testing::{Cluster, ClusterBuilder, Process, SOON, Signal, wait_for, wait_until};
 use hatchery::{App, Application, Boot, BootRole, BoxError, Package, Role, Router};
 
 /// How the application behaves.
@@ -63,6 +63,9 @@ impl Boot for Hooks {
         }
         if self.0 == "slow" && app.identity().role == Role::Worker {
             tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        if self.0 == "never ready" && app.identity().role == Role::Worker {
+            std::future::pending::<()>().await;
         }
         Ok(())
     }
@@ -244,9 +247,48 @@ fn a_before_close_that_does_not_end_is_named() {
     );
 }
 
+/// A process that is told to end while it starts closes what it has begun.
+fn a_start_that_is_stopped_closes_what_it_has_begun() {
+    let mut pool = pool("never ready").launch();
+    let output = pool.output().clone();
+    let count = |hook: &str| output.text().matches(hook).count();
+    wait_until("agent and workers have begun", SOON, || {
+        count(" did_load ") == 3
+    });
+    pool.master().signal(Signal::TERM);
+    pool.wait_master(SOON);
+    pool.assert_gone();
+    wait_until("all have closed", SOON, || count(" before_close ") == 3);
+    wait_until("all have ended by themselves", SOON, || {
+        count("stop, exit code 0") == 3
+    });
+    assert!(
+        output.has(&["worker 0", "told to end before it was ready"]),
+        "{}",
+        output.text()
+    );
+}
+
+/// So it is when somebody else than the master says so: the start has failed then.
+fn a_worker_that_is_told_to_leave_while_it_starts_closes_and_fails_the_start() {
+    let mut pool = pool("never ready").workers(1).launch();
+    let output = pool.output().clone();
+    wait_until("it has begun", SOON, || {
+        output.has(&["HOOK worker", " did_load "])
+    });
+    let pid = pool.status().workers[0].pid;
+    let worker = Process::of(pid).expect("it starts");
+    worker.signal(Signal::TERM);
+    assert_eq!(pool.wait_master(SOON).code(), Some(1));
+    pool.assert_gone();
+    for expected in [" before_close ", "told to leave before it was ready"] {
+        wait_until(expected, SOON, || output.has(&["worker", expected]));
+    }
+}
+
 type Test = (&'static str, fn());
 
-const TESTS: [Test; 8] = [
+const TESTS: [Test; 10] = [
     (
         "semantic_24_dumps_are_written_early_and_again_when_it_is_ready",
         written::semantic_24_dumps_are_written_early_and_again_when_it_is_ready,
@@ -278,6 +320,14 @@ const TESTS: [Test; 8] = [
     (
         "a_before_close_that_does_not_end_is_named",
         a_before_close_that_does_not_end_is_named,
+    ),
+    (
+        "a_start_that_is_stopped_closes_what_it_has_begun",
+        a_start_that_is_stopped_closes_what_it_has_begun,
+    ),
+    (
+        "a_worker_that_is_told_to_leave_while_it_starts_closes_and_fails_the_start",
+        a_worker_that_is_told_to_leave_while_it_starts_closes_and_fails_the_start,
     ),
 ];
 
