@@ -115,10 +115,16 @@ impl Context {
     }
 
     /// The service `S` of this request: made at its first use, then always the same.
+    ///
+    /// # Panics
+    ///
+    /// In [`Service::new`], when services ask for each other there in a circle; the text names it.
     pub fn service<S: Service>(&self) -> Arc<S> {
         let make = |ctx: &Self| {
-            let mocked = ctx.app().state().mocks.service::<S>(ctx);
-            mocked.unwrap_or_else(|| S::new(ctx))
+            services::make(Arc::as_ptr(&self.data).addr(), || {
+                let mocked = ctx.app().state().mocks.service::<S>(ctx);
+                mocked.unwrap_or_else(|| S::new(ctx))
+            })
         };
         let Some(services) = self.services() else {
             // Its request is over: nobody else could get the same one.

@@ -92,6 +92,44 @@ fn a_service_is_made_once_for_a_request_and_ends_with_it() {
     assert!(rest.upgrade().is_none());
 }
 
+struct Hen(#[expect(dead_code, reason = "it never comes to be")] Arc<Egg>);
+
+impl Service for Hen {
+    fn new(ctx: &Context) -> Self {
+        Self(ctx.service())
+    }
+}
+
+struct Egg;
+
+impl Service for Egg {
+    fn new(ctx: &Context) -> Self {
+        // Of another request, it is no circle.
+        ctx.app().anonymous_context().service::<Sum>();
+        let _ = ctx.service::<Hen>();
+        Self
+    }
+}
+
+#[test]
+fn services_that_ask_for_each_other_while_they_are_made_are_named() {
+    let ctx = unittest().anonymous_context();
+    let asks = std::panic::AssertUnwindSafe(|| ctx.service::<Egg>());
+    let panic = std::panic::catch_unwind(asks).err().unwrap();
+    let message = crate::runtime::panic_message(&*panic);
+    assert_eq!(
+        message,
+        "services ask for each other in a circle while they are made: \
+         hatchery::context::tests::Egg → hatchery::context::tests::Hen → \
+         hatchery::context::tests::Egg; one of them must ask where it needs the other, not in `new`"
+    );
+    // The thread goes on with other requests, and this one with other services.
+    assert!(Arc::ptr_eq(
+        &ctx.service::<Counter>(),
+        &ctx.service::<Sum>().0
+    ));
+}
+
 #[test]
 fn tests_can_put_a_service_and_a_user_in_the_place_of_the_real_ones() {
     let app = unittest();
