@@ -5,7 +5,7 @@
 )]
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use hatchery::testing::client::Request;
@@ -37,7 +37,7 @@ fn sent_again(pool: &Cluster, happens: impl FnOnce()) -> usize {
             self.0.store(true, Ordering::Relaxed);
         }
     }
-    let is_over = AtomicBool::new(false);
+    let (is_over, answered) = (AtomicBool::new(false), AtomicUsize::new(0));
     let read = || {
         let mut again = 0;
         while !is_over.load(Ordering::Relaxed) {
@@ -47,6 +47,7 @@ fn sent_again(pool: &Cluster, happens: impl FnOnce()) -> usize {
                 pool.ask(&request)
             });
             assert_eq!(answer.json()["title"], "Hello", "{answer:?}");
+            answered.fetch_add(1, Ordering::Relaxed);
         }
         again
     };
@@ -54,6 +55,9 @@ fn sent_again(pool: &Cluster, happens: impl FnOnce()) -> usize {
         let readers: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
         // Even when what happens panics.
         let over = Over(&is_over);
+        wait_until("they read", SOON, || {
+            answered.load(Ordering::Relaxed) > READERS
+        });
         happens();
         drop(over);
         readers
@@ -83,14 +87,14 @@ fn hooks(pool: &Cluster, record: &str, name: &str) -> Vec<String> {
 #[test]
 fn hooks_run_in_the_agent_and_in_each_worker_in_their_order() {
     let (mut pool, posts) = pool();
+    // `server_did_ready`: in each worker, after everything else.
+    wait_for_lines(&pool, "everybody is up", 2);
     // The agent is ready before any worker; its `did_load` has written the first post.
     let output = pool.output().clone();
     let ready = |who| output.position(&[who, "starting -> ready"]).unwrap();
     assert!(ready("agent #") < ready("worker 0 #").min(ready("worker 1 #")));
     assert!(posts.path().join("1.json").exists());
 
-    // `server_did_ready`: in each worker, after everything else.
-    wait_for_lines(&pool, "everybody is up", 2);
     let order = [
         "load_config",
         "config_will_load",
@@ -125,13 +129,14 @@ fn a_worker_that_is_killed_comes_back_and_nothing_is_lost_but_what_it_was_at() {
         .header("authorization", "Bearer test");
     let made = pool.ask(&request);
     assert_eq!(made.status, 201, "{}", made.text());
+    wait_for_lines(&pool, "everybody is up", 2);
 
     let again = sent_again(&pool, || {
         let victim = pool.kill(0);
         pool.wait_until(|status| status.is_whole(2) && !status.pids().contains(&victim.pid));
     });
     assert!(again <= READERS, "{again}");
-    assert_eq!(pool.exits().len(), 1);
+    wait_until("its end is on record", SOON, || pool.exits().len() == 1);
     assert_eq!(pool.get("/posts/2").json(), made.json());
     // The new one has its hooks, too.
     wait_for_lines(&pool, "everybody is up", 3);

@@ -141,8 +141,9 @@ fn semantic_32_agent_and_workers_run_their_hooks_and_close() {
     assert!(record.contains("\"kind\": \"did_load\""), "{record}");
     assert!(pool.run_dir().join("agent_timing.json").exists());
     pool.stop();
-    let closed = output.text().matches("before_close").count();
-    assert_eq!(closed, 3, "{}", output.text());
+    wait_until("all have closed", SOON, || {
+        output.text().matches("before_close").count() == 3
+    });
     // Workers first, the agent last.
     let closed: Vec<_> = output.lines();
     let last = closed.iter().rfind(|line| line.contains("before_close"));
@@ -158,11 +159,9 @@ fn semantic_34_a_slow_hook_is_named_and_not_fatal() {
     let output = pool.output().clone();
     let expected = "application hooked: did_load of lifecycle::Hooks \
                     (crates/hatchery/tests/lifecycle/main.rs:";
-    assert!(
-        output.has(&[expected, ") still runs after 100ms"]),
-        "{}",
-        output.text()
-    );
+    wait_until(expected, SOON, || {
+        output.has(&[expected, ") still runs after 100ms"])
+    });
     assert_eq!(pool.get("/").text(), "here");
     pool.stop();
 }
@@ -240,11 +239,9 @@ fn a_before_close_that_does_not_end_is_named() {
     let output = pool.output().clone();
     pool.stop();
     let expected = "application hooked: before_close of lifecycle::Hooks";
-    assert!(
-        output.has(&[expected, ") has not ended within 100ms"]),
-        "{}",
-        output.text()
-    );
+    wait_until(expected, SOON, || {
+        output.has(&[expected, ") has not ended within 100ms"])
+    });
 }
 
 /// A process that is told to end while it starts closes what it has begun.
@@ -262,11 +259,9 @@ fn a_start_that_is_stopped_closes_what_it_has_begun() {
     wait_until("all have ended by themselves", SOON, || {
         count("stop, exit code 0") == 3
     });
-    assert!(
-        output.has(&["worker 0", "told to end before it was ready"]),
-        "{}",
-        output.text()
-    );
+    wait_until("they say so", SOON, || {
+        output.has(&["worker 0", "told to end before it was ready"])
+    });
 }
 
 /// So it is when somebody else than the master says so: the start has failed then.
