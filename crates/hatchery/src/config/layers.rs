@@ -1,6 +1,7 @@
 //! Reading the layers and laying them over each other.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
+use super::mask::Mask;
 use super::place::Lines;
 use super::tree::{DEPTH_MAX, Node, Reader, Value};
 use super::{Config, ConfigError, ConfigErrorCode, ConfigProblem, Place};
@@ -26,7 +28,7 @@ const DEFAULT: &str = "default";
 const LOCAL: &str = "local";
 
 /// Where a configuration is to be read from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The directory that `config/` is in.
     pub base_dir: PathBuf,
@@ -55,7 +57,7 @@ pub struct UnitLayers {
 }
 
 /// A key that a flag sets.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Override {
     /// The dotted key, of bare keys.
     pub key: String,
@@ -63,6 +65,26 @@ pub struct Override {
     pub value: Json,
     /// The flag with its dashes, for messages.
     pub flag: String,
+}
+
+/// Without the variables: there are secrets among them.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("base_dir", &self.base_dir)
+            .field("env", &self.env)
+            .field("scope", &self.scope)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A secret value is masked.
+impl fmt::Debug for Override {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = Mask::default().at(&self.key, &self.value);
+        write!(f, "{} {}={value}", self.flag, self.key)
+    }
 }
 
 impl Sources {

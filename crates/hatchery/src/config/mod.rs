@@ -28,6 +28,7 @@ pub(crate) mod sections;
 pub(crate) mod suggest;
 mod tree;
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use hatchery_master::settings::{Cluster, Listen, Settings};
@@ -42,7 +43,7 @@ use self::tree::Node;
 use crate::serve::Limits;
 
 /// The effective configuration.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Always a table.
     root: Node,
@@ -128,6 +129,17 @@ impl Config {
         leaves
             .into_iter()
             .map(|(key, node)| (key, node.to_json(), &node.place))
+    }
+}
+
+/// Without its values: there are secrets among them.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("env", &self.env)
+            .field("scope", &self.scope)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
 
