@@ -129,6 +129,11 @@ impl Application {
         self.inner.config.section(name)
     }
 
+    #[cfg(feature = "session")]
+    pub(crate) fn package(&self) -> Package {
+        self.inner.package
+    }
+
     pub(crate) fn config(&self) -> &Config {
         &self.inner.config
     }

@@ -36,12 +36,13 @@
 //! 2. [Plugins and frameworks](plugins)
 //! 3. [Lifecycle](lifecycle)
 //! 4. [Context and services](services)
-//! 5. [Routes and controllers](routes)
-//! 6. [Routes in the configuration](configured_routes)
-//! 7. [Middleware](middleware)
-//! 8. [Extensions and custom loaders](extensions)
-//! 9. [Errors](errors)
-//! 10. [Testing](testing)
+//! 5. [Sessions](session)
+//! 6. [Routes and controllers](routes)
+//! 7. [Routes in the configuration](configured_routes)
+//! 8. [Middleware](middleware)
+//! 9. [Extensions and custom loaders](extensions)
+//! 10. [Errors](errors)
+//! 11. [Testing](testing)
 //!
 //! Who comes from elsewhere: [from Egg](from_egg), [from Vemo](from_vemo).
 
@@ -56,6 +57,16 @@ pub mod lifecycle {}
 
 #[doc = include_str!("../docs/guide/services.md")]
 pub mod services {}
+
+#[cfg_attr(
+    all(feature = "session", feature = "testing"),
+    doc = include_str!("../docs/guide/session.md")
+)]
+#[cfg_attr(
+    not(all(feature = "session", feature = "testing")),
+    doc = "*Sessions*: this chapter is there with the features `session` and `testing`."
+)]
+pub mod session {}
 
 #[doc = include_str!("../docs/guide/routes.md")]
 pub mod routes {}

@@ -53,6 +53,8 @@ pub mod routes;
 mod run_file;
 mod runtime;
 mod serve;
+#[cfg(feature = "session")]
+pub mod session;
 mod single;
 mod singleton;
 mod state;
@@ -78,6 +80,8 @@ pub use pressure::{MemoryPressure, PressureLevel};
 pub use router::Routes;
 pub use routes::Event;
 pub use runtime::Moment;
+#[cfg(feature = "session")]
+pub use session::{Session, SessionStore};
 pub use singleton::{Clients, NoSingleton};
 pub use tracing;
 

@@ -15,6 +15,8 @@ pub(crate) struct State {
     pub(crate) events: Events,
     pub(crate) locals: Locals,
     pub(crate) mocks: Mocks,
+    #[cfg(feature = "session")]
+    pub(crate) sessions: crate::session::Sessions,
     pub(crate) singletons: Singletons,
     /// Which headers say who asks.
     pub(crate) trust: Trust,
@@ -35,6 +37,8 @@ impl State {
             events: Events::default(),
             locals: Locals::default(),
             mocks: Mocks::default(),
+            #[cfg(feature = "session")]
+            sessions: crate::session::Sessions::default(),
             singletons: Singletons::default(),
             request_id_header: limits.request_id_header,
             trust: Trust::new(limits),

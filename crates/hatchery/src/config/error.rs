@@ -57,7 +57,7 @@ impl ConfigErrorCode {
 }
 
 impl ConfigProblem {
-    pub(super) fn new(
+    pub(crate) fn new(
         code: ConfigErrorCode,
         place: Option<Place>,
         key: &str,
@@ -107,7 +107,7 @@ impl ConfigError {
     }
 
     /// `Ok` when there are no problems; otherwise all of them.
-    pub(super) fn check(problems: Vec<ConfigProblem>) -> Result<(), Self> {
+    pub(crate) fn check(problems: Vec<ConfigProblem>) -> Result<(), Self> {
         if problems.is_empty() {
             return Ok(());
         }

@@ -33,6 +33,11 @@ pub(crate) const OWN: &[Section] = &[
     Section::read::<ViewSettings>("view"),
     Section::unchecked("custom_loader"),
     Section::read::<DumpSettings>("dump"),
+    #[cfg(feature = "session")]
+    Section::checked("session", crate::session::check),
+    // Checked with `session`.
+    #[cfg(feature = "session")]
+    Section::unchecked("keys"),
 ];
 
 impl Section {
@@ -90,7 +95,10 @@ fn find_unknown(node: &Node, path: &str, names: &[&str], problems: &mut Vec<Conf
             find_unknown(node, &below, &inner, problems);
             continue;
         }
-        let suggestion = did_you_mean(&below, names.iter().copied());
+        let suggestion = match needs_feature(&below) {
+            Some(feature) => format!(", which needs the feature `{feature}` of Hatchery"),
+            None => did_you_mean(&below, names.iter().copied()),
+        };
         let what = if node.table().is_some() {
             "table"
         } else {
@@ -103,6 +111,12 @@ fn find_unknown(node: &Node, path: &str, names: &[&str], problems: &mut Vec<Conf
             format!("unknown {what} `{below}`{suggestion}"),
         ));
     }
+}
+
+/// The feature of this crate without which nobody reads a table or key.
+fn needs_feature(name: &str) -> Option<&'static str> {
+    let without_sessions = !cfg!(feature = "session");
+    (without_sessions && matches!(name, "session" | "keys")).then_some("session")
 }
 
 #[cfg(test)]
@@ -147,6 +161,19 @@ mod tests {
              config/config.default.toml:10:8: plugin.redis.port: expected u16, found `70000`\n\
              config/config.default.toml:12:18: http.header_timeout: a number without a unit \
              is not a duration, write \"5s\" or \"5ms\""
+        );
+    }
+
+    #[cfg(not(feature = "session"))]
+    #[test]
+    fn tables_that_need_a_feature_say_so() {
+        let error = check(&one("keys = []\n[session]"), &[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "config/config.default.toml:1:1: unknown key `keys`, which needs the feature `session` of \
+             Hatchery\n\
+             config/config.default.toml:2:2: unknown table `session`, which needs the feature `session` \
+             of Hatchery"
         );
     }
 

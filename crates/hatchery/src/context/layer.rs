@@ -52,7 +52,7 @@ pub(crate) struct Entering {
 )]
 enum Answer {
     Comes(Answering),
-    /// An error's text becomes what the client wants.
+    /// An error's text becomes what the client wants, or a session is saved.
     Rewritten(Pin<Box<dyn Future<Output = Response> + Send>>),
 }
 
@@ -65,6 +65,11 @@ impl Future for Entering {
             Answer::Comes(answer) => ready!(Pin::new(answer).poll(turn)),
             Answer::Rewritten(response) => Ok(ready!(response.as_mut().poll(turn))),
         };
+        #[cfg(feature = "session")]
+        if let Some(saving) = crate::session::leave(&this.context, &mut response) {
+            this.answer = Answer::Rewritten(saving);
+            return self.poll(turn);
+        }
         let status = response.status();
         if status.is_client_error() || status.is_server_error() {
             if error::is_to_be_wrapped(&this.context, &response)

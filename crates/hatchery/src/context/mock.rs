@@ -18,6 +18,8 @@ pub(crate) struct Mocks {
     any: AtomicBool,
     services: RwLock<HashMap<TypeId, Factory>>,
     user: Slot,
+    #[cfg(feature = "session")]
+    session: Slot,
 }
 
 impl Mocks {
@@ -37,6 +39,13 @@ impl Mocks {
     pub(super) fn user(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         let any = self.any.load(Ordering::Acquire);
         any.then(|| self.user.get()).flatten()
+    }
+
+    #[cfg(feature = "session")]
+    pub(crate) fn session(&self) -> Option<serde_json::Map<String, serde_json::Value>> {
+        let any = self.any.load(Ordering::Acquire);
+        let values = any.then(|| self.session.get()).flatten()?;
+        values.downcast_ref().cloned()
     }
 }
 
@@ -67,6 +76,15 @@ impl Application {
         mocks.any.store(true, Ordering::Release);
     }
 
+    /// For tests: what is in the session of all requests that bring none.
+    #[cfg(feature = "session")]
+    #[doc(hidden)]
+    pub fn mock_session(&self, values: serde_json::Map<String, serde_json::Value>) {
+        let mocks = &self.state().mocks;
+        mocks.session.put(Arc::new(values));
+        mocks.any.store(true, Ordering::Release);
+    }
+
     /// For tests: everything is real again.
     #[doc(hidden)]
     pub fn restore_mocks(&self) {
@@ -78,6 +96,8 @@ impl Application {
         drop(services);
         drop(former);
         mocks.user.clear();
+        #[cfg(feature = "session")]
+        mocks.session.clear();
         self.clock().restore();
     }
 }

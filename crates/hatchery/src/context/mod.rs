@@ -8,6 +8,8 @@ mod mock;
 mod queries;
 mod request;
 mod services;
+#[cfg(feature = "session")]
+mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -71,6 +73,8 @@ struct Extras {
     id: OnceLock<String>,
     cookies: cookies::Store,
     locals: OnceLock<Locals>,
+    #[cfg(feature = "session")]
+    session: tokio::sync::OnceCell<crate::Session>,
     user: Slot,
     user_id: Slot,
 }

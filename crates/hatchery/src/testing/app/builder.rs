@@ -89,6 +89,15 @@ impl TestAppBuilder {
         self.before_did_load(|app| app.mock_user(user))
     }
 
+    /// What is in the session of all requests that bring none: a struct or a map. From the first
+    /// `did_load` on.
+    #[cfg(feature = "session")]
+    #[track_caller]
+    pub fn mock_session(self, values: impl serde::Serialize) -> Self {
+        let values = session_values(values);
+        self.before_did_load(|app| app.mock_session(values))
+    }
+
     /// Lets `app.clock()` stand still at `now`, until it is advanced. From the first `did_load` on.
     pub fn mock_clock(self, now: SystemTime) -> Self {
         self.before_did_load(move |app| app.clock().mock(now))
@@ -119,6 +128,20 @@ impl TestAppBuilder {
             .map_err(StartError)?;
         Ok(TestApp { app, host })
     }
+}
+
+/// What a test wants in a session.
+#[cfg(feature = "session")]
+#[track_caller]
+pub(super) fn session_values(values: impl serde::Serialize) -> serde_json::Map<String, Value> {
+    let values = serde_json::to_value(values).expect("it can be written as JSON");
+    let Value::Object(values) = values else {
+        panic!("a session has keys and values: give it a struct or a map, not {values}");
+    };
+    if let Some(key) = values.keys().find(|key| key.starts_with('_')) {
+        panic!("the session's key `{key}` is reserved: begin it without `_`");
+    }
+    values
 }
 
 impl fmt::Debug for TestAppBuilder {

@@ -11,6 +11,8 @@ use std::ops::Deref;
 use std::time::SystemTime;
 
 use http::Request;
+#[cfg(feature = "session")]
+use serde::Serialize;
 
 pub use builder::{StartError, TestAppBuilder};
 pub use request::{HttpRequest, TestRequest};
@@ -76,12 +78,21 @@ impl TestApp {
         self.app.mock_user(user);
     }
 
+    /// From here on, all requests that bring no session begin with this one: a struct or a map. So
+    /// do contexts without a request. A session that a request brings itself, in the cookie that an
+    /// earlier response has set, counts more.
+    #[cfg(feature = "session")]
+    #[track_caller]
+    pub fn mock_session(&self, values: impl Serialize) {
+        self.app.mock_session(builder::session_values(values));
+    }
+
     /// From here on, `app.clock()` stands still at `now`, until it is advanced.
     pub fn mock_clock(&self, now: SystemTime) {
         self.app.clock().mock(now);
     }
 
-    /// Services, users and the clock are real again.
+    /// Services, users, sessions and the clock are real again.
     pub fn restore_mocks(&self) {
         self.app.restore_mocks();
     }

@@ -1,6 +1,8 @@
 //! What an application under test has answered.
 
 use bytes::Bytes;
+use cookie::Cookie;
+use http::header::SET_COOKIE;
 use http::{HeaderMap, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
@@ -44,6 +46,15 @@ impl TestResponse {
     /// The first header of this name, if it is there and text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().get(name)?.to_str().ok()
+    }
+
+    /// The cookie of this name that the response sets, with its value as it was before it was
+    /// encoded. The last one, if there are several.
+    pub fn cookie(&self, name: &str) -> Option<Cookie<'static>> {
+        let set = self.headers().get_all(SET_COOKIE).iter().rev();
+        let texts = set.filter_map(|header| header.to_str().ok());
+        let mut cookies = texts.filter_map(|text| Cookie::parse_encoded(text.to_owned()).ok());
+        cookies.find(|cookie| cookie.name() == name)
     }
 
     /// The body.
