@@ -170,3 +170,21 @@ async fn old_addresses_lead_to_new_ones() {
     wrong.expect_status(StatusCode::METHOD_NOT_ALLOWED);
     assert_eq!(wrong.header("allow").unwrap(), "GET, HEAD, OPTIONS");
 }
+
+#[tokio::test]
+async fn the_search_remembers_what_was_looked_for() {
+    let (app, _posts) = blog().await;
+    let page = app.http_request().get("/search?q=%3Ceggs%3E").send().await;
+    let cookie = page.expect_status(StatusCode::OK).cookie("HATCHERY_SESS");
+    let cookie = cookie.unwrap();
+    let again = || app.http_request().get("/search");
+    let page = again().cookie(cookie.name(), cookie.value()).send().await;
+    let text = page.expect_status(StatusCode::OK).text();
+    assert!(text.contains("looked for “&lt;eggs&gt;”"), "{text}");
+    assert_eq!(page.cookie("HATCHERY_SESS"), None, "nothing has changed");
+    let text = again().send().await.text();
+    assert!(!text.contains("looked for"), "{text}");
+    app.mock_session(json!({ "searched": "hens" }));
+    let text = again().send().await.text();
+    assert!(text.contains("looked for “hens”"), "{text}");
+}

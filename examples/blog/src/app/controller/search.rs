@@ -27,15 +27,20 @@ pub(crate) struct Form {
 #[derive(Serialize)]
 pub(crate) struct Found {
     q: String,
+    /// What this reader has looked for before.
+    before: Option<String>,
     posts: Vec<Post>,
 }
 
 #[hatchery::handler]
 pub(crate) async fn page(Event(Form { q }): Event<Form>, ctx: Context) -> Result<Found, Error> {
+    let session = ctx.session().await?;
+    let before = session.get("searched");
     let posts = if q.is_empty() {
         Vec::new()
     } else {
+        session.set("searched", &q)?;
         ctx.service::<Posts>().search(&q)?
     };
-    Ok(Found { q, posts })
+    Ok(Found { q, before, posts })
 }
