@@ -34,6 +34,11 @@ impl<'r> Redirect<'r> {
         self
     }
 
+    /// The route itself, for as long as the table is lent.
+    pub(crate) fn into_route(self) -> &'r mut Route {
+        self.0
+    }
+
     /// The route itself.
     pub fn route(&mut self) -> &mut Route {
         self.0

@@ -23,7 +23,11 @@ pub(crate) struct RoutesError {
 }
 
 /// The types of routes, each with what adds one. A type has a file of its own.
-const TYPES: [(&str, Add); 1] = [("http", types::http::add)];
+const TYPES: [(&str, Add); 3] = [
+    ("http", types::http::add),
+    ("template", types::template::add),
+    ("redirect", types::redirect::add),
+];
 
 type Add = fn(&Adding, &mut Routes, &Entry<'_>) -> Result<(), BoxError>;
 

@@ -1,5 +1,6 @@
 //! `[[routes]]`: what is served, and what is wrong.
 
+mod redirects;
 #[cfg(feature = "templates")]
 mod templates;
 #[cfg(feature = "validate")]
@@ -205,11 +206,12 @@ fn what_is_wrong_with_a_route_is_said_with_its_place() {
     for (entry, text) in [
         (
             "type = \"htpp\"\n".to_owned(),
-            "`[[routes]]` of the unknown type `htpp`, did you mean `http`?; known: `http`",
+            "`[[routes]]` of the unknown type `htpp`, did you mean `http`?; known: `http`, \
+             `template`, `redirect`",
         ),
         (
             "route = \"/\"\n".to_owned(),
-            "`[[routes]]` has no `type`; known: `http`",
+            "`[[routes]]` has no `type`; known: `http`, `template`, `redirect`",
         ),
         (
             format!("{http}handler = \"serach.find\"\n"),

@@ -1,3 +1,5 @@
 //! The types of `[[routes]]`, a file each.
 
 pub(super) mod http;
+pub(super) mod redirect;
+pub(super) mod template;

@@ -160,3 +160,29 @@ fn what_is_wrong_with_a_template_is_said_with_the_place_of_the_route() {
         assert!(load(&showing(&dir, template, "")).is_ok());
     }
 }
+
+#[tokio::test]
+async fn a_page_without_a_handler_shows_what_its_entry_says() {
+    let dir = base(&[("about.html", "<p>{{ title }}, {{ authors[0].name }}")]);
+    let entry = "[[routes]]\ntype = \"template\"\nroute = \"/about\"\nname = \"about\"\n\
+                 template = \"about.html\"\n\
+                 locals = { title = \"<b>\", authors = [{ name = \"A\" }] }\n";
+    let app = showing(&dir, "about.html", entry);
+    assert_eq!(
+        page(&app, "/about").await,
+        (StatusCode::OK, "<p>&lt;b&gt;, A".to_owned())
+    );
+    let (status, _) = ask(&app, http::Request::post("/about"), "").await;
+    assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED);
+    let missing = entry.replace("about.html", "abuot.html");
+    let problem = load(&showing(&dir, "about.html", &missing)).unwrap_err();
+    let view = dir.path().join("view");
+    assert_eq!(
+        problem.to_string(),
+        format!(
+            "config/config.default.toml:1:1: there is no template `abuot.html` in {}, did you \
+             mean `about.html`?",
+            view.display()
+        )
+    );
+}
