@@ -39,10 +39,11 @@
 //! 5. [Sessions](session)
 //! 6. [Routes and controllers](routes)
 //! 7. [Routes in the configuration](configured_routes)
-//! 8. [Middleware](middleware)
-//! 9. [Extensions and custom loaders](extensions)
-//! 10. [Errors](errors)
-//! 11. [Testing](testing)
+//! 8. [Static files](static_files)
+//! 9. [Middleware](middleware)
+//! 10. [Extensions and custom loaders](extensions)
+//! 11. [Errors](errors)
+//! 12. [Testing](testing)
 //!
 //! Who comes from elsewhere: [from Egg](from_egg), [from Vemo](from_vemo).
 
@@ -73,6 +74,9 @@ pub mod routes {}
 
 #[doc = include_str!("../docs/guide/configured_routes.md")]
 pub mod configured_routes {}
+
+#[doc = include_str!("../docs/guide/static_files.md")]
+pub mod static_files {}
 
 #[doc = include_str!("../docs/guide/middleware.md")]
 pub mod middleware {}

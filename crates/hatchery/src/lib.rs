@@ -58,6 +58,8 @@ pub mod session;
 mod single;
 mod singleton;
 mod state;
+#[cfg(feature = "static-files")]
+mod static_files;
 mod symbolise;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

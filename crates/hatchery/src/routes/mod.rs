@@ -33,8 +33,8 @@
 //! properties = { q = { type = "string", minLength = 2 }, page = { type = "integer" } }
 //! ```
 //!
-//! `type = "template"` is a page without a handler, and `type = "redirect"` leads elsewhere:
-//! [the guide](crate::guide::configured_routes) shows them.
+//! `type = "template"` is a page without a handler, `type = "redirect"` leads elsewhere, and
+//! `type = "static"` serves files of directories: [the guide](crate::guide::configured_routes) shows them.
 //!
 //! What does not fit `validate` is answered with 400, and in JSON each mistake has its field:
 //! `{"message": "the query is not as wanted: …", "errors": [{"path": "/q", "message": "…"}]}`.

@@ -23,8 +23,9 @@ pub(crate) struct RoutesError {
 }
 
 /// The types of routes, each with what adds one. A type has a file of its own.
-const TYPES: [(&str, Add); 3] = [
+const TYPES: [(&str, Add); 4] = [
     ("http", types::http::add),
+    ("static", types::files::add),
     ("template", types::template::add),
     ("redirect", types::redirect::add),
 ];
@@ -40,7 +41,7 @@ pub(crate) struct Adding {
 
 /// One entry of `[[routes]]`.
 pub(crate) struct Entry<'a> {
-    app: &'a Application,
+    pub(crate) app: &'a Application,
     index: usize,
     pub(crate) place: &'a Place,
 }

@@ -207,11 +207,11 @@ fn what_is_wrong_with_a_route_is_said_with_its_place() {
         (
             "type = \"htpp\"\n".to_owned(),
             "`[[routes]]` of the unknown type `htpp`, did you mean `http`?; known: `http`, \
-             `template`, `redirect`",
+             `static`, `template`, `redirect`",
         ),
         (
             "route = \"/\"\n".to_owned(),
-            "`[[routes]]` has no `type`; known: `http`, `template`, `redirect`",
+            "`[[routes]]` has no `type`; known: `http`, `static`, `template`, `redirect`",
         ),
         (
             format!("{http}handler = \"serach.find\"\n"),
@@ -249,6 +249,16 @@ fn a_route_that_is_taken_is_a_conflict_of_two_places() {
     ] {
         assert!(problem.contains(part), "{part} in {problem}");
     }
+}
+
+#[cfg(not(feature = "static-files"))]
+#[test]
+fn static_names_the_feature_that_it_needs() {
+    assert_eq!(
+        problem("type = \"static\"\nroute = \"/x\"\npath = \"x\"\n"),
+        "config/config.default.toml:1:1: `type = \"static\"` needs the feature `static-files` of \
+         Hatchery: in Cargo.toml, add it to the `features` of `hatchery`"
+    );
 }
 
 #[cfg(not(feature = "validate"))]
