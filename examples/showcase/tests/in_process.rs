@@ -47,6 +47,33 @@ async fn what_does_not_depend_on_a_process() {
     app.close().await;
 }
 
+/// The page links to files that are there, and to one that is not.
+#[tokio::test]
+async fn static_files_and_their_page() {
+    let app = showcase("").await;
+    let ask = |path: &str| app.http_request().get(path).send();
+    let page = ask("/static/").await;
+    assert_eq!(page.header("cache-control"), Some("public, max-age=600"));
+    let page = page.expect_status(200).text();
+    assert!(!page.contains("://"), "nothing comes from elsewhere");
+    let links = page.split(['"']).filter(|text| text.contains('.'));
+    let mut missing = Vec::new();
+    for link in links.filter(|text| !text.contains(['<', ' '])) {
+        if ask(&format!("/static/{link}")).await.status() != 200 {
+            missing.push(link);
+        }
+    }
+    assert_eq!(missing, ["none.txt"]);
+    let slash = ask("/static").await;
+    assert_eq!(
+        slash.expect_status(301).header("location"),
+        Some("/static/")
+    );
+    ask("/static/../config/config.default.toml")
+        .await
+        .expect_status(404);
+}
+
 #[tokio::test]
 async fn faults_are_there_when_they_are_wanted() {
     let with = showcase("").await;

@@ -32,5 +32,6 @@ mod scale;
 mod service;
 mod spares;
 mod start;
+mod static_files;
 mod support;
 mod upgrade;

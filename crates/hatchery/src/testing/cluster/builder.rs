@@ -14,7 +14,7 @@ use crate::testing::free_port;
 use crate::testing::output::Output;
 
 /// Directories of an application that are more than its configuration and belong to it.
-const CARRIED: [&str; 2] = ["config", "view"];
+const CARRIED: [&str; 3] = ["config", "static", "view"];
 
 /// What a pool is to be; made by [`Cluster::of`].
 #[must_use = "nothing is started yet"]
@@ -74,8 +74,8 @@ impl ClusterBuilder {
         self
     }
 
-    /// Begins with a copy of the application's own files: `config` and `view` below `directory`,
-    /// which usually is `env!("CARGO_MANIFEST_DIR")`.
+    /// Begins with a copy of the application's own files: `config`, `static` and `view` below
+    /// `directory`, which usually is `env!("CARGO_MANIFEST_DIR")`.
     pub fn files(mut self, directory: impl Into<PathBuf>) -> Self {
         self.files = Some(directory.into());
         self
