@@ -75,6 +75,8 @@ verbs! {
     options
     /// A handler of every method.
     all
+    /// A handler of a WebSocket.
+    websocket
 }
 
 /// Methods of a type as handlers.

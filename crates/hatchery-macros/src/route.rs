@@ -9,8 +9,16 @@ use crate::arguments::{Route, RouteOptions};
 use crate::register::{place, registration};
 
 /// The attributes, which are also methods of `hatchery::Routes`.
-pub(crate) const VERBS: [&str; 8] = [
-    "get", "post", "put", "patch", "delete", "head", "options", "all",
+pub(crate) const VERBS: [&str; 9] = [
+    "get",
+    "post",
+    "put",
+    "patch",
+    "delete",
+    "head",
+    "options",
+    "all",
+    "websocket",
 ];
 
 /// A function as a handler.

@@ -156,6 +156,12 @@ impl Application {
         &self.inner.moments.shutdown
     }
 
+    /// When connections are cut, once this process drains.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn drain_ends(&self) -> Option<std::time::Instant> {
+        *self.inner.moments.drain_ends.borrow()
+    }
+
     /// Comes when the agent and all workers are ready (and so is this process, always). Comes in
     /// a replacement, too.
     pub fn server_did_ready(&self) -> &Moment {

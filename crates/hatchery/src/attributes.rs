@@ -31,6 +31,22 @@ pub use hatchery_macros::get;
 pub use hatchery_macros::{all, delete, head, options, patch, post, put};
 
 /// ```
+/// use hatchery::Context;
+/// use hatchery::websocket::WebSocket;
+///
+/// #[hatchery::websocket("/echo", name = "echo")]
+/// async fn echo(mut socket: WebSocket, _ctx: Context) {
+///     while let Some(message) = socket.recv().await {
+///         let _ = socket.send(message).await;
+///     }
+/// }
+/// ```
+///
+/// See [`websocket`](mod@crate::websocket); the arguments are those of [`get`](macro@get).
+#[cfg(feature = "websocket")]
+pub use hatchery_macros::websocket;
+
+/// ```
 /// use hatchery::{Context, extract::Path};
 ///
 /// struct Posts;

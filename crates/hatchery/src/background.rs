@@ -29,6 +29,12 @@ impl Background {
         }
     }
 
+    /// Where it runs.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn handle(&self) -> Option<&Handle> {
+        self.handle.as_ref()
+    }
+
     /// How many are running.
     pub(crate) fn running(&self) -> usize {
         *self.running.borrow()

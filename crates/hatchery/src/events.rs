@@ -22,6 +22,8 @@ pub enum ErrorOrigin {
         /// The name it was given.
         task: String,
     },
+    /// A WebSocket's handler has ended with it, after the handshake.
+    WebSocket,
     /// A lifecycle hook has ended with it while the process serves on.
     /// Which one is in its message.
     Hook,

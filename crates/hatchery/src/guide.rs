@@ -40,10 +40,11 @@
 //! 6. [Routes and controllers](routes)
 //! 7. [Routes in the configuration](configured_routes)
 //! 8. [Static files](static_files)
-//! 9. [Middleware](middleware)
-//! 10. [Extensions and custom loaders](extensions)
-//! 11. [Errors](errors)
-//! 12. [Testing](testing)
+//! 9. [WebSocket](websocket)
+//! 10. [Middleware](middleware)
+//! 11. [Extensions and custom loaders](extensions)
+//! 12. [Errors](errors)
+//! 13. [Testing](testing)
 //!
 //! Who comes from elsewhere: [from Egg](from_egg), [from Vemo](from_vemo).
 
@@ -77,6 +78,12 @@ pub mod configured_routes {}
 
 #[doc = include_str!("../docs/guide/static_files.md")]
 pub mod static_files {}
+#[cfg_attr(feature = "websocket", doc = include_str!("../docs/guide/websocket.md"))]
+#[cfg_attr(
+    not(feature = "websocket"),
+    doc = "*WebSocket*: this chapter is there with the feature `websocket`."
+)]
+pub mod websocket {}
 
 #[doc = include_str!("../docs/guide/middleware.md")]
 pub mod middleware {}

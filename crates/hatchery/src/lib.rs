@@ -63,6 +63,10 @@ mod static_files;
 mod symbolise;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+#[cfg(feature = "websocket")]
+pub mod websocket;
+#[cfg(not(feature = "websocket"))]
+mod websocket;
 
 pub use app::App;
 #[doc(hidden)]

@@ -80,7 +80,7 @@ async fn serve(
     let end = {
         let (orders, bells) = (Rc::clone(&orders), bells.clone());
         move || {
-            bells.shutdown();
+            bells.drain(drain_timeout);
             orders.drain(drain_timeout, false);
         }
     };

@@ -20,6 +20,9 @@ pub(crate) struct State {
     pub(crate) singletons: Singletons,
     /// Which headers say who asks.
     pub(crate) trust: Trust,
+    /// Those that are open, and what they may take.
+    #[cfg(feature = "websocket")]
+    pub(crate) websockets: crate::websocket::Hub,
     /// Whether every response carries its request's id.
     pub(crate) request_id_header: bool,
     /// Whether clients see what has gone wrong.
@@ -42,6 +45,10 @@ impl State {
             singletons: Singletons::default(),
             request_id_header: limits.request_id_header,
             trust: Trust::new(limits),
+            #[cfg(feature = "websocket")]
+            websockets: crate::websocket::Hub::new(
+                crate::websocket::settings::read(config).unwrap_or_default(),
+            ),
             shows_detail: matches!(env, "local" | "unittest"),
         }
     }

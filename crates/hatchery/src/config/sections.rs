@@ -10,6 +10,7 @@ use crate::lifecycle::BootSettings;
 use crate::logging::LoggerSettings;
 use crate::router::RouterSettings;
 use crate::routes::ViewSettings;
+use crate::websocket;
 
 /// A table that somebody reads.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,9 @@ pub(crate) const OWN: &[Section] = &[
     Section::read::<RouterSettings>("router"),
     Section::unchecked("routes"),
     Section::read::<ViewSettings>("view"),
+    Section::checked("websocket", |config, _| {
+        websocket::settings::read(config).map(drop)
+    }),
     Section::unchecked("custom_loader"),
     Section::read::<DumpSettings>("dump"),
     #[cfg(feature = "session")]

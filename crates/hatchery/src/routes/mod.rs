@@ -46,6 +46,18 @@
 //! show, and `[view] root` says where they are if not in `view/`. They are read at the start, and
 //! in the environment `local` again when they have changed.
 //!
+//! With the feature `websocket`, `type = "websocket"` names a handler whose first argument is a
+//! `WebSocket`. `options` may have the keys `max_message`, `max_frame`, `origins`, `ping_interval` and
+//! `ping_timeout` of the table `[websocket]`, and `protocols`:
+//!
+//! ```toml
+//! [[routes]]
+//! type = "websocket"
+//! route = "/chat"
+//! handler = "chat.talk"    # async fn talk(socket: WebSocket, ctx: Context)
+//! options = { max_message = "4KiB", protocols = ["chat.v1"] }
+//! ```
+//!
 //! [minijinja]: https://docs.rs/minijinja
 
 mod check;
@@ -60,6 +72,9 @@ pub use event::Event;
 #[doc(hidden)]
 pub use event::{FromInput, Input, InputError};
 pub use named::NamedHandler;
+#[cfg(feature = "websocket")]
+#[doc(hidden)]
+pub use named::WithSocket;
 #[doc(hidden)]
 pub use named::{HandlerFunction, Replying, WithEvent, named};
 #[doc(hidden)]

@@ -16,6 +16,10 @@ pub trait NamedHandler: Send + Sync {
     /// Answers a request.
     #[doc(hidden)]
     fn call(&self, parts: Parts, input: Input) -> Replying;
+
+    /// Whether it takes a WebSocket, so that only a route of that type can name it.
+    #[doc(hidden)]
+    fn takes_socket(&self) -> bool;
 }
 
 /// A reply that is under way.
@@ -33,6 +37,9 @@ pub type Replying = Pin<Box<dyn Future<Output = Reply> + Send>>;
             a `serde_json::Value` or left out, and after it stand up to three extractors"
 )]
 pub trait HandlerFunction<M>: Clone + Send + Sync + 'static {
+    /// Whether it takes a WebSocket.
+    const TAKES_SOCKET: bool = false;
+
     fn reply(&self, parts: Parts, input: Input) -> Replying;
 }
 
@@ -94,6 +101,25 @@ handlers!(A);
 handlers!(A B);
 handlers!(A B C);
 
+/// Marks the forms that take a WebSocket.
+#[cfg(feature = "websocket")]
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct WithSocket<M>(PhantomData<M>);
+
+#[cfg(feature = "websocket")]
+impl<Fun, M> HandlerFunction<WithSocket<M>> for Fun
+where
+    Fun: crate::websocket::SocketHandler<M>,
+{
+    const TAKES_SOCKET: bool = true;
+
+    fn reply(&self, parts: Parts, _: Input) -> Replying {
+        let answering = self.answer(parts);
+        Box::pin(async move { Reply::Response(answering.await) })
+    }
+}
+
 /// What `#[handler]` writes: the function as an object.
 #[doc(hidden)]
 pub fn named<F, M>(function: F) -> Box<dyn NamedHandler>
@@ -119,6 +145,10 @@ where
 {
     fn call(&self, parts: Parts, input: Input) -> Replying {
         self.function.reply(parts, input)
+    }
+
+    fn takes_socket(&self) -> bool {
+        F::TAKES_SOCKET
     }
 }
 

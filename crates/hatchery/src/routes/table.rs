@@ -23,8 +23,9 @@ pub(crate) struct RoutesError {
 }
 
 /// The types of routes, each with what adds one. A type has a file of its own.
-const TYPES: [(&str, Add); 4] = [
+const TYPES: [(&str, Add); 5] = [
     ("http", types::http::add),
+    ("websocket", types::websocket::add),
     ("static", types::files::add),
     ("template", types::template::add),
     ("redirect", types::redirect::add),

@@ -1,6 +1,7 @@
 //! Moments in the process's life that user code can wait for.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -28,6 +29,12 @@ impl Moment {
 pub(crate) struct Moments {
     /// The process is to end; what goes on must be done within the drain's time-out.
     pub(crate) shutdown: Moment,
+    /// When connections are cut, once the process drains.
+    #[cfg_attr(
+        not(feature = "websocket"),
+        allow(dead_code, reason = "only WebSockets have to end before")
+    )]
+    pub(crate) drain_ends: watch::Receiver<Option<Instant>>,
     /// Agent and all workers are ready.
     pub(crate) server_did_ready: Moment,
     /// Memory is short.
@@ -49,6 +56,7 @@ impl Moments {
 #[derive(Clone, Debug)]
 pub(crate) struct Bells {
     shutdown: watch::Sender<bool>,
+    drain_ends: watch::Sender<Option<Instant>>,
     server_did_ready: watch::Sender<bool>,
     pressure: watch::Sender<PressureLevel>,
     slot: Arc<OnceLock<u32>>,
@@ -57,11 +65,13 @@ pub(crate) struct Bells {
 impl Bells {
     pub(crate) fn new() -> (Self, Moments) {
         let (shutdown, shutdown_comes) = watch::channel(false);
+        let (drain_ends, drain_ends_at) = watch::channel(None);
         let (server_did_ready, server_did_ready_comes) = watch::channel(false);
         let (pressure, pressure_is) = MemoryPressure::new();
         let slot = Arc::new(OnceLock::new());
         let moments = Moments {
             shutdown: Moment(shutdown_comes),
+            drain_ends: drain_ends_at,
             server_did_ready: Moment(server_did_ready_comes),
             pressure: pressure_is,
             slot: Arc::clone(&slot),
@@ -70,6 +80,7 @@ impl Bells {
         (
             Self {
                 shutdown,
+                drain_ends,
                 server_did_ready,
                 pressure,
                 slot,
@@ -80,6 +91,16 @@ impl Bells {
 
     pub(crate) fn shutdown(&self) {
         self.shutdown.send_replace(true);
+    }
+
+    /// The process is to end, and connections are cut after `limit` at the latest. Told again, the
+    /// earlier end holds.
+    pub(crate) fn drain(&self, limit: Duration) {
+        let end = Instant::now().checked_add(limit);
+        self.drain_ends.send_modify(|known| {
+            *known = [*known, end].into_iter().flatten().min();
+        });
+        self.shutdown();
     }
 
     pub(crate) fn server_did_ready(&self) {

@@ -145,8 +145,9 @@ struct WorkerDuty {
 
 impl Duty for WorkerDuty {
     fn drain(&self, limit: Duration, successor: bool) {
-        self.bells.shutdown();
-        self.orders.drain(before_close(limit), successor);
+        let limit = before_close(limit);
+        self.bells.drain(limit);
+        self.orders.drain(limit, successor);
     }
 
     fn adopt(&self, listener: u32, socket: OwnedFd) {

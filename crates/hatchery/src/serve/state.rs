@@ -288,6 +288,8 @@ impl Shared {
             && self.served.load(Ordering::Relaxed)
             && !self.blocked.load(Ordering::Relaxed)
             && self.reading.load(Ordering::Relaxed) != Reading::Open as u8
+            // What comes now is another protocol's, and its user's to read.
+            && !self.upgraded.load(Ordering::Relaxed)
     }
 
     /// Whether it leaves now: asked to, and able to.

@@ -207,11 +207,13 @@ fn what_is_wrong_with_a_route_is_said_with_its_place() {
         (
             "type = \"htpp\"\n".to_owned(),
             "`[[routes]]` of the unknown type `htpp`, did you mean `http`?; known: `http`, \
-             `static`, `template`, `redirect`",
+             `websocket`, `static`, `template`, `redirect`",
         ),
         (
-            "route = \"/\"\n".to_owned(),
-            "`[[routes]]` has no `type`; known: `http`, `static`, `template`, `redirect`",
+            "route = \"/\"
+".to_owned(),
+            "`[[routes]]` has no `type`; known: `http`, `websocket`, `static`, `template`, \
+             `redirect`",
         ),
         (
             format!("{http}handler = \"serach.find\"\n"),

@@ -46,6 +46,12 @@ enum Methods {
 pub(crate) fn add(adding: &Adding, routes: &mut Routes, entry: &Entry<'_>) -> Result<(), BoxError> {
     let route: HttpRoute = entry.read()?;
     let (registration, handler) = adding.handler(&route.handler, entry)?;
+    if handler.takes_socket() {
+        let name = &route.handler;
+        return Err(entry.wrong(format!(
+            "the handler `{name}` takes a WebSocket: write `type = \"websocket\"`"
+        )));
+    }
     let methods = methods(route.method).map_err(|text| entry.wrong(text))?;
     let check = route.validate.as_ref();
     let check = check
