@@ -78,6 +78,7 @@ pub mod configured_routes {}
 
 #[doc = include_str!("../docs/guide/static_files.md")]
 pub mod static_files {}
+
 #[cfg_attr(feature = "websocket", doc = include_str!("../docs/guide/websocket.md"))]
 #[cfg_attr(
     not(feature = "websocket"),

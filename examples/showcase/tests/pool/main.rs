@@ -35,3 +35,4 @@ mod start;
 mod static_files;
 mod support;
 mod upgrade;
+mod websocket;

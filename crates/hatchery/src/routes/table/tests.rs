@@ -210,8 +210,7 @@ fn what_is_wrong_with_a_route_is_said_with_its_place() {
              `websocket`, `static`, `template`, `redirect`",
         ),
         (
-            "route = \"/\"
-".to_owned(),
+            "route = \"/\"\n".to_owned(),
             "`[[routes]]` has no `type`; known: `http`, `websocket`, `static`, `template`, \
              `redirect`",
         ),
