@@ -1,7 +1,7 @@
 //! What parts of an application tell each other, by type or by name.
 
 use std::any::{Any, TypeId};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -17,7 +17,7 @@ type Shared = Arc<dyn Any + Send + Sync>;
 /// request its own above them.
 #[derive(Default)]
 pub struct Locals {
-    typed: RwLock<HashMap<TypeId, Shared>>,
+    typed: RwLock<BTreeMap<TypeId, Shared>>,
     named: RwLock<BTreeMap<String, Value>>,
     below: Option<Application>,
 }

@@ -4,6 +4,8 @@ use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use smallvec::SmallVec;
+
 use super::Context;
 
 /// A piece of business logic, made at most once for a request: `ctx.service::<Posts>()`.
@@ -20,10 +22,10 @@ pub trait Service: Send + Sync + 'static {
     fn new(ctx: &Context) -> Self;
 }
 
-/// Those made so far. A request uses few, so a list is quicker than a map.
+/// Those made so far. A request uses few, so a list is quicker than a map, and mostly has room here.
 #[derive(Debug, Default)]
 pub(super) struct Services {
-    made: Mutex<Vec<Made>>,
+    made: Mutex<SmallVec<[Made; 2]>>,
 }
 
 type Made = (TypeId, Arc<dyn Any + Send + Sync>);

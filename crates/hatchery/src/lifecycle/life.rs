@@ -56,7 +56,7 @@ impl Life {
     }
 
     /// Becomes true when the hooks that follow readiness have run.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn hooks_finished(&self) -> watch::Receiver<bool> {
         self.hooks_finished.subscribe()
     }

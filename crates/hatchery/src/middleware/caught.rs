@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 
 use super::next::Answer;
 use crate::Error;
@@ -39,6 +40,12 @@ impl<F> Caught<F> {
     }
 }
 
+impl<F> From<Result<F, Error>> for Caught<F> {
+    fn from(begun: Result<F, Error>) -> Self {
+        begun.map_or_else(Self::Panicked, Self::Runs)
+    }
+}
+
 /// What `work` returns.
 pub(super) fn call<T>(work: impl FnOnce() -> T) -> Result<T, Error> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(&*panic))
@@ -49,10 +56,10 @@ pub(super) fn answer<F>(work: impl FnOnce() -> F) -> Answer
 where
     F: Future<Output: IntoResponse> + Send + 'static,
 {
-    match call(work) {
-        Ok(future) => Box::pin(async move { future.await.into_response() }),
-        Err(error) => Box::pin(ready(error.into_response())),
-    }
+    // In the box before it leaves here: a future is large, and each move of it a copy. An `async`
+    // block would have room for it twice.
+    let answer = call(|| -> Answer { Box::pin(work().map(IntoResponse::into_response)) });
+    answer.unwrap_or_else(|error| Box::pin(ready(error.into_response())))
 }
 
 /// The panic hook has written where it was by then.

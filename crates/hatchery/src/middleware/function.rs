@@ -1,5 +1,6 @@
 //! Asynchronous functions as middleware: the second form of `#[middleware]`, and [`from_fn`].
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
 use std::marker::PhantomData;
@@ -14,7 +15,7 @@ use tower_service::Service;
 
 use super::next::Answer;
 use super::{MiddlewareArguments, Next, Wrap, caught};
-use crate::BoxError;
+use crate::{BoxError, Context};
 
 /// The first argument of an asynchronous middleware that has options: `[middleware.<name>]` as a
 /// type, read once.
@@ -86,6 +87,9 @@ macro_rules! with_extractors {
 
             #[allow(non_snake_case, reason = "the types' names serve for their values")]
             fn answer(&self, _: &Arc<NoOptions>, request: Request, next: Next) -> Answer {
+                if let Some(($($extractor,)+)) = at_hand(&request) {
+                    return caught::answer(|| self($($extractor,)+ request, next));
+                }
                 let function = self.clone();
                 // What the future holds twice, every request pays for.
                 let (mut parts, body) = request.into_parts();
@@ -113,8 +117,11 @@ macro_rules! with_extractors {
 
             #[allow(non_snake_case, reason = "the types' names serve for their values")]
             fn answer(&self, options: &Arc<O>, request: Request, next: Next) -> Answer {
-                let function = self.clone();
                 let options = Options(Arc::clone(options));
+                if let Some(($($extractor,)+)) = at_hand(&request) {
+                    return caught::answer(|| self(options, $($extractor,)+ request, next));
+                }
+                let function = self.clone();
                 // What the future holds twice, every request pays for.
                 let (mut parts, body) = request.into_parts();
                 Box::pin(async move {
@@ -129,6 +136,17 @@ macro_rules! with_extractors {
             }
         }
     };
+}
+
+/// What a middleware that takes only the [`Context`] wants: most do, and nothing is to be waited for
+/// then, nor does the request have to be taken apart.
+fn at_hand<T: 'static>(request: &Request) -> Option<T> {
+    let mut found = None::<T>;
+    let any: &mut dyn Any = &mut found;
+    if let Some(wanted) = any.downcast_mut::<Option<(Context,)>>() {
+        *wanted = Context::of(request).map(|context| (context,));
+    }
+    found
 }
 
 with_extractors!(A);

@@ -11,11 +11,13 @@ use axum::Router;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::future::RouteFuture;
+use futures_util::FutureExt as _;
 use tower_service::Service;
 
 use super::Layer;
 use super::caught::{self, Caught};
 use super::filter::Fork;
+use crate::Error;
 
 /// A response that is under way.
 pub(crate) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
@@ -83,26 +85,28 @@ impl Next {
 
     /// Answers a request: `next.run(request).await`.
     pub fn run(self, request: Request) -> Run {
-        Run(self.answer(request))
+        let way = self.way(request).map(|way| match way {
+            Way::Function(answer) => answer,
+            Way::Router(route) => Box::pin(route.map(|Ok(response)| response)),
+        });
+        Run(way.into())
     }
 
-    /// The same for who has it on loan. Only predicates are code of the application's that runs at
-    /// once; all other code runs when it is polled, or catches its own panics.
-    pub(crate) fn answer(&self, mut request: Request) -> Answering {
+    /// The same for who has it on loan.
+    pub(crate) fn answer(&self, request: Request) -> Answering {
+        Answering(self.way(request).into())
+    }
+
+    /// Only predicates are code of the application's that runs at once and can panic; all other
+    /// code runs when it is polled, or catches its own panics.
+    fn way(&self, mut request: Request) -> Result<Way, Error> {
         let mut next = self;
         loop {
-            let way = match &next.0 {
-                Kind::Function(answer) => Way::Function(answer(request)),
-                Kind::Router(router) => Way::Router(router.clone().call(request)),
-                Kind::Fork(fork) => match caught::call(|| fork.choose(&mut request)) {
-                    Ok(chosen) => {
-                        next = chosen;
-                        continue;
-                    }
-                    Err(error) => return Answering(Caught::Panicked(error)),
-                },
-            };
-            return Answering(Caught::Runs(way));
+            next = match &next.0 {
+                Kind::Function(answer) => return Ok(Way::Function(answer(request))),
+                Kind::Router(router) => return Ok(Way::Router(router.clone().call(request))),
+                Kind::Fork(fork) => caught::call(|| fork.choose(&mut request))?,
+            }
         }
     }
 }
@@ -133,18 +137,15 @@ enum Way {
     Router(RouteFuture<Infallible>),
 }
 
-/// The future of [`Next::run`]. A type of its own: an `async fn` would hold the request, too, and
-/// so would every middleware that awaits it.
+/// The future of [`Next::run`]. A small one: each middleware's future holds it, and is moved.
 #[must_use = "nothing answers before it is awaited"]
-pub struct Run(Answering);
+pub struct Run(Caught<Answer>);
 
 impl Future for Run {
     type Output = Response;
 
     fn poll(mut self: Pin<&mut Self>, turn: &mut Turn<'_>) -> Poll<Response> {
-        Pin::new(&mut self.0)
-            .poll(turn)
-            .map(|Ok(response)| response)
+        self.0.poll(|answer| answer.as_mut().poll(turn))
     }
 }
 

@@ -280,7 +280,8 @@ fn a_hung_worker_names_the_request_and_what_its_thread_did() {
     let exit = report_of_hang(&pool, "spin");
     let evidence = lines(&exit, "evidence");
     assert!(evidence[0].contains("runs"), "{exit:#}");
-    names_the_fault(&pool, &exit, "spin");
+    let pid = u32::try_from(exit["pid"].as_u64().unwrap()).unwrap();
+    names_the_fault(&pool, pid, "spin");
     pool.wait_whole(SOON);
     let exit = report_of_hang(&pool, "block");
     let evidence = lines(&exit, "evidence");
@@ -291,13 +292,17 @@ fn a_hung_worker_names_the_request_and_what_its_thread_did() {
 }
 
 /// The stack, its summary and its event name the handler that had the thread.
-fn names_the_fault(pool: &Cluster, exit: &Value, fault: &str) {
+fn names_the_fault(pool: &Cluster, pid: u32, fault: &str) {
     let handler = format!("showcase::app::controller::faults::{fault}");
-    let stack = lines(exit, "stack");
-    assert!(stack.iter().any(|line| line.contains(&handler)), "{exit:#}");
     let place = format!("blocked in {handler}");
+    // The names of its stack may come after its death.
+    let exit = wait_for("the stack has names", SOON, || {
+        let exit = exit_of(pool, pid);
+        exit["summary"].as_str()?.contains(&place).then_some(exit)
+    });
+    let stack = lines(&exit, "stack");
+    assert!(stack.iter().any(|line| line.contains(&handler)), "{exit:#}");
     let summary = exit["summary"].as_str().unwrap();
-    assert!(summary.contains(&place), "{exit:#}");
     assert!(
         summary.contains(&format!("by POST /faults/{fault}")),
         "{exit:#}"
