@@ -178,7 +178,8 @@ fn a_killed_master_leaves_nothing_and_what_is_in_flight_is_finished() {
     pool.assert_gone();
     let took = killed.elapsed();
     assert!(took < Duration::from_secs(4), "it took {took:?}");
-    assert!(is_free(pool.port()));
+    // The kernel may close what was on its way between the dead a moment later.
+    wait_until("its port is free", SOON, || is_free(pool.port()));
 
     // What the dead master left on disk does not stand in the way.
     pool.launch();
