@@ -12,7 +12,7 @@ use crate::config::suggest::{did_you_mean, suggest};
 use crate::config::{ConfigError, Place};
 use crate::loader::load_order::LoadOrder;
 use crate::loader::registry::{Item, Registration};
-use crate::router::Routes;
+use crate::router::{Route, Routes};
 use crate::{Application, BoxError};
 
 /// Everything that is wrong with `[[routes]]`, a line each.
@@ -161,6 +161,17 @@ impl Entry<'_> {
     /// Its keys.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, ConfigError> {
         self.app.config().item("routes", self.index)
+    }
+
+    /// Tells a route that was added for it what all types have: place, name, middleware.
+    pub(crate) fn finish(&self, added: &mut Route, name: Option<&str>, middlewares: &[String]) {
+        added.placed(self.place);
+        if let Some(name) = name {
+            added.name(name);
+        }
+        for name in middlewares {
+            added.middleware(name);
+        }
     }
 
     /// What is wrong with it, and where it is.

@@ -66,14 +66,9 @@ mod served {
             let mount = Arc::clone(&mount);
             let answer = move |request: Request| Arc::clone(&mount).answer(request);
             let added = routes.route(&[Method::GET, Method::HEAD], &path, answer);
-            added.placed(entry.place);
             added.handled_by(handler.clone());
-            for name in &route.middlewares {
-                added.middleware(name);
-            }
-            if let Some(name) = route.name.as_ref().filter(|_| path.ends_with('}')) {
-                added.name(name);
-            }
+            let name = route.name.as_deref().filter(|_| path.ends_with('}'));
+            entry.finish(added, name, &route.middlewares);
         }
         Ok(())
     }

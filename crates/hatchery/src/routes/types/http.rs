@@ -67,14 +67,8 @@ pub(crate) fn add(adding: &Adding, routes: &mut Routes, entry: &Entry<'_>) -> Re
     let next = answering.into_next();
     let handler = move |request: Request| next.clone().run(request);
     let added = routes.route(&methods, &route.route, handler);
-    added.placed(entry.place);
     added.handled_by(format!("{}::{}", registration.module, registration.name));
-    if let Some(name) = &route.name {
-        added.name(name);
-    }
-    for name in route.middlewares {
-        added.middleware(name);
-    }
+    entry.finish(added, route.name.as_deref(), &route.middlewares);
     Ok(())
 }
 

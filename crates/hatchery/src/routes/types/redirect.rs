@@ -33,13 +33,10 @@ pub(crate) fn add(_: &Adding, routes: &mut Routes, entry: &Entry<'_>) -> Result<
         })?;
         added.status(code);
     }
-    if let Some(name) = &route.name {
-        added.name(name);
-    }
-    let added = added.into_route();
-    added.placed(entry.place);
-    for name in route.middlewares {
-        added.middleware(name);
-    }
+    entry.finish(
+        added.into_route(),
+        route.name.as_deref(),
+        &route.middlewares,
+    );
     Ok(())
 }

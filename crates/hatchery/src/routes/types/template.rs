@@ -37,13 +37,7 @@ pub(crate) fn add(adding: &Adding, routes: &mut Routes, entry: &Entry<'_>) -> Re
         let (view, reply) = (Arc::clone(&view), Reply::Json(locals.clone()));
         async move { view.show(reply) }
     });
-    added.placed(entry.place);
     added.handled_by(format!("the template {}", route.template));
-    if let Some(name) = &route.name {
-        added.name(name);
-    }
-    for name in route.middlewares {
-        added.middleware(name);
-    }
+    entry.finish(added, route.name.as_deref(), &route.middlewares);
     Ok(())
 }

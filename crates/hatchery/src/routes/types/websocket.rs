@@ -77,14 +77,8 @@ mod there {
             }
         };
         let added = routes.route(&[Method::GET], &route.route, answer);
-        added.placed(entry.place);
         added.handled_by(format!("{}::{}", registration.module, registration.name));
-        if let Some(name) = &route.name {
-            added.name(name);
-        }
-        for name in route.middlewares {
-            added.middleware(name);
-        }
+        entry.finish(added, route.name.as_deref(), &route.middlewares);
         Ok(())
     }
 }
